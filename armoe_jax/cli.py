@@ -1,0 +1,80 @@
+"""The console command `armoe-jax`: a table of sub-commands, each in a module of its own."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "restore": "armoe_jax.commands.restore",
+    "evaluate": "armoe_jax.commands.evaluate",
+    "build-dataset": "armoe_jax.commands.build_dataset",
+    "convert": "armoe_jax.commands.convert",
+    "benchmark": "armoe_jax.commands.benchmark",
+    "report": "armoe_jax.commands.report",
+    "export": "armoe_jax.commands.export",
+}
+"""Sub-command -> module with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`."""
+
+USAGE_ERROR = 2
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Reports bad usage in one line instead of printing the whole usage text."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Exits with status 2 and one line on stderr."""
+        self.exit(USAGE_ERROR, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of all sub-commands."""
+    parser = _OneLineParser(
+        prog="armoe-jax", description="Removes compression artifacts with ARMoE, and measures it."
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module_path in COMMANDS.items():
+        module = importlib.import_module(module_path)
+        sub = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
+        module.add_arguments(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def one_line(error: BaseException) -> str:
+    """Returns an exception's message in one line (KeyError quotes its message; this does not)."""
+    message = error.args[0] if isinstance(error, KeyError) and error.args else error
+    text = " ".join(str(message).split())
+    return text or type(error).__name__
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one sub-command.
+
+    Args:
+        argv: Arguments without the program's name; those of the process by default.
+
+    Returns:
+        0 on success, 1 if some items failed, 2 on bad usage or bad input (one line on stderr).
+    """
+    try:
+        args = build_parser().parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    try:
+        return args.run(args)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        sys.stderr.write(f"armoe-jax {args.command}: {one_line(error)}\n")
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        sys.stderr.write(f"armoe-jax {args.command}: interrupted\n")
+        return 130
+
+
+def entry_point() -> None:
+    """Runs `main` and exits with its status."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,1 @@
+"""Sub-commands of `armoe-jax`, one module each; `armoe_jax.cli` lists them."""

@@ -1,0 +1,146 @@
+"""The architecture of one network, as a frozen record that is checked when it is made."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from armoe_jax.experts import EXPERTS
+
+UPSAMPLERS = ("icar", "lightSR", "")
+RESIDUAL_FORMS = ("1conv", "3conv")
+
+
+@dataclasses.dataclass(frozen=True)
+class ARMoEConfig:
+    """Constructor arguments of the released network, with its names and defaults.
+
+    Source: architecture.md section 1. `experts` and `global_skip` are additions (section 12).
+
+    Attributes:
+        in_chans: Image channels, 3 (RGB) or 1 (gray).
+        embed_dim: Feature channels C; even.
+        depth: Blocks of each group.
+        num_heads: Attention heads of each group, half of them for each window orientation.
+        mlp_ratio: Hidden width of the feed-forward layers relative to embed_dim.
+        qkv_bias: Whether the projection to queries, keys and values has a bias.
+        qk_scale: Factor of the attention logits; None (or 0) for head_dim ** -0.5.
+        drop_rate: Dropout after the attention's output projection.
+        attn_drop_rate: Dropout on attention probabilities.
+        upscale: Factor of the lightSR tail; without effect for icar.
+        img_range: Pixel values are multiplied by it inside the network.
+        upsampler: Tail: "icar" (same size), "lightSR" (pixel shuffle), or "" (released quirk: no
+            tail, the input comes back).
+        resi_connection: Convolutions that close a group, "1conv" or "3conv".
+        split_size: Window height and width; the other half of the heads swaps them.
+        experts: Experts to choose from; () replaces the mixture by its input.
+        global_skip: Adds the input (upscaled if need be) to the output, so that an untrained
+            network is the identity. Differs: the released networks have no such skip.
+    """
+
+    in_chans: int = 3
+    embed_dim: int = 180
+    depth: tuple[int, ...] = (2, 2, 2, 2)
+    num_heads: tuple[int, ...] = (2, 2, 2, 2)
+    mlp_ratio: float = 4.0
+    qkv_bias: bool = True
+    qk_scale: float | None = None
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    upscale: int = 2
+    img_range: float = 1.0
+    upsampler: str = "icar"
+    resi_connection: str = "1conv"
+    split_size: tuple[int, int] = (8, 8)
+    experts: tuple[str, ...] = ("dct", "fft", "haar", "swt")
+    global_skip: bool = False
+
+    def __post_init__(self):
+        for name in ("depth", "num_heads", "split_size", "experts"):
+            value = getattr(self, name)
+            if isinstance(value, (str, int)) or not hasattr(value, "__iter__"):
+                raise ValueError(f"{name}={value!r} must be a sequence, such as (2, 2)")
+            object.__setattr__(self, name, tuple(value))
+        for name in ("mlp_ratio", "drop_rate", "attn_drop_rate", "img_range"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        _check(self)
+
+    @property
+    def scale(self) -> int:
+        """Output size divided by input size."""
+        return self.upscale if self.upsampler == "lightSR" else 1
+
+    @property
+    def num_layers(self) -> int:
+        """Blocks over all groups; each has a gate of its own."""
+        return sum(self.depth)
+
+    @property
+    def hidden_dim(self) -> int:
+        """Hidden width of the feed-forward layers."""
+        return int(self.embed_dim * self.mlp_ratio)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values that JSON can hold; `from_dict` reads them back."""
+        values = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ARMoEConfig":
+        """Makes a config from a mapping of field names.
+
+        Raises:
+            ValueError: A field is unknown or has a value that is not allowed.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown architecture fields {unknown}; known are {sorted(known)}")
+        return cls(**values)
+
+
+def _check(config: ARMoEConfig) -> None:
+    c = config
+    _require(c.in_chans in (1, 3), "in_chans", c.in_chans, "1 or 3")
+    _require(c.embed_dim >= 2 and c.embed_dim % 2 == 0, "embed_dim", c.embed_dim, "even, 2 or more")
+    _require(len(c.depth) > 0 and min(c.depth) > 0, "depth", c.depth, "at least one block a group")
+    _require(
+        len(c.num_heads) == len(c.depth), "num_heads", c.num_heads, f"one a group ({len(c.depth)})"
+    )
+    half = c.embed_dim // 2
+    for heads in c.num_heads:
+        allowed = f"2 or more, with {half} (half of embed_dim) divisible by half of it"
+        _require(heads >= 2 and half % (heads // 2) == 0, "num_heads", heads, allowed)
+    _require(
+        c.hidden_dim >= 2 and c.hidden_dim % 2 == 0,
+        "mlp_ratio",
+        c.mlp_ratio,
+        f"int({c.embed_dim} * mlp_ratio) even and positive",
+    )
+    _require(c.upsampler in UPSAMPLERS, "upsampler", c.upsampler, f"one of {UPSAMPLERS}")
+    _require(
+        c.resi_connection in RESIDUAL_FORMS,
+        "resi_connection",
+        c.resi_connection,
+        f"one of {RESIDUAL_FORMS}",
+    )
+    if c.resi_connection == "3conv":
+        _require(c.embed_dim >= 4, "embed_dim", c.embed_dim, "4 or more with '3conv'")
+    _require(c.upscale >= 1, "upscale", c.upscale, "1 or more")
+    _require(c.img_range > 0, "img_range", c.img_range, "positive")
+    _require(
+        len(c.split_size) == 2 and min(c.split_size) > 0,
+        "split_size",
+        c.split_size,
+        "window height and width, both positive",
+    )
+    for name in ("drop_rate", "attn_drop_rate"):
+        value = getattr(c, name)
+        _require(0 <= value < 1, name, value, "in [0, 1)")
+    unknown = [name for name in c.experts if name not in EXPERTS]
+    _require(not unknown, "experts", c.experts, f"names out of {tuple(EXPERTS)}")
+    _require(len(set(c.experts)) == len(c.experts), "experts", c.experts, "each name once")
+
+
+def _require(condition: bool, name: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{name}={value!r} is not allowed; it must be {allowed}")
