@@ -15,7 +15,7 @@ from armoe_jax.experts import ExpertInputs
 ExpertFn = Callable[[ExpertInputs], Float[Array, "b h w c"]]
 
 
-def dense(
+def by_weight(
     experts: Sequence[ExpertFn], inputs: ExpertInputs, weights: Float[Array, "b e"]
 ) -> Float[Array, "b h w c"]:
     """Runs every expert on every image and weighs the results: the released form."""

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from armoe_jax.experts import EXPERTS, ExpertInputs
-from armoe_jax.models import dispatch, routing
+from armoe_jax.models import routing
+from armoe_jax.models.dispatch import ExpertFn, by_branch, by_capacity, by_weight
 from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm
 from armoe_jax.models.routing import Choice, Routing
 from armoe_jax.ops.rearrange import reread_as_width_channel_height
@@ -107,18 +108,18 @@ class MixtureOfExperts(nn.Module):
         none_dropped = jnp.int32(0)
         if train and self.dispatch == "dense":
             weights = routing.straight_through(choice)
-            return dispatch.dense(functions, inputs, weights), None, none_dropped
+            return by_weight(functions, inputs, weights), None, none_dropped
         if train:
             slots = routing.capacity(
                 choice.expert.shape[0], len(self.experts), self.capacity_factor
             )
-            mixture, dropped = dispatch.by_capacity(functions, inputs, choice.expert, slots)
+            mixture, dropped = by_capacity(functions, inputs, choice.expert, slots)
             return mixture, routing.sparse_weight(choice), dropped.sum().astype(jnp.int32)
         if isinstance(expert, int):
             return functions[expert](inputs), None, none_dropped
-        return dispatch.by_branch(functions, inputs, choice.expert), None, none_dropped
+        return by_branch(functions, inputs, choice.expert), None, none_dropped
 
-    def _functions(self, inputs: ExpertInputs) -> Sequence[dispatch.ExpertFn]:
+    def _functions(self, inputs: ExpertInputs) -> Sequence[ExpertFn]:
         """Returns the experts as pure functions: modules must not be called inside a branch."""
         functions = []
         for name in self.experts:
