@@ -1,0 +1,1 @@
+"""Codec data sets: codecs, the builder, readers and the Grain pipeline. Never imports jax."""

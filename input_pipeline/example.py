@@ -1,0 +1,50 @@
+"""What the pipeline passes on: pairs of images and batches for training."""
+
+import dataclasses
+from typing import TypedDict
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+Image = UInt8[np.ndarray, "h w c"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A compressed (or reduced) image beside its original.
+
+    Attributes:
+        name: The file's stem.
+        lq: Low quality input, uint8 (H, W, C).
+        gt: Ground truth, uint8 (H * scale, W * scale, C).
+    """
+
+    name: str
+    lq: UInt8[np.ndarray, "h w c"]
+    gt: UInt8[np.ndarray, "hs ws c"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Example:
+    """One training image with its labels; where only `gt` is stored, `lq` is the same array.
+
+    Attributes:
+        lq: uint8 (H, W, C).
+        gt: uint8 (H * scale, W * scale, C).
+        qp: Quality that the codec was given; -1 if unknown.
+        codec: A value of `input_pipeline.codecs.CODEC_IDS`; 0 if none or unknown.
+    """
+
+    lq: UInt8[np.ndarray, "h w c"]
+    gt: UInt8[np.ndarray, "hs ws c"]
+    qp: int = -1
+    codec: int = 0
+
+
+class Batch(TypedDict):
+    """A training batch: images in [0, 1], labels as in `Example`."""
+
+    lq: Float32[np.ndarray, "b h w c"]
+    gt: Float32[np.ndarray, "b hs ws c"]
+    qp: Int32[np.ndarray, " b"]
+    codec: Int32[np.ndarray, " b"]

@@ -1,0 +1,147 @@
+"""The manifest of a built tree, and the records it is put together from.
+
+A tree is a folder with `gt/`, `lq/`, `bitstreams/` and `manifest.json`. While it is being built,
+each finished image has one small file in `.records/`: whoever builds (processes of one machine or
+of many) needs no common journal, and a build that was killed continues from what is there.
+"""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from input_pipeline.codecs import CODECS, CodecOptions, get_codec
+from input_pipeline.image_files import write_atomically
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+PARTS = ("gt", "lq", "bitstreams")
+
+Record = dict[str, Any]
+"""Of one image: name, qp, width, height, bits, bpp, psnr_y, ssim_y, checksums."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """One folder of pairs: a codec at one quality.
+
+    Attributes:
+        folder: Where it is built.
+        codec: Key of the table `CODECS`.
+        quality: QP, or quality for JPEG.
+        options: Of the codec.
+        halve: Which sources are reduced by two before coding: "none", "jpeg" or "all".
+    """
+
+    folder: Path
+    codec: str
+    quality: int
+    options: CodecOptions = dataclasses.field(default_factory=CodecOptions)
+    halve: str = "none"
+
+    @property
+    def records(self) -> Path:
+        """Folder of the records of an unfinished build."""
+        return self.folder / ".records"
+
+    def header(self) -> dict[str, Any]:
+        """Returns what the manifest says about the whole tree."""
+        codec = get_codec(self.codec, self.options)
+        codec.check_quality(self.quality)
+        return {
+            "format": FORMAT,
+            "codec": self.codec,
+            "version": codec.version,
+            "settings": codec.settings,
+            "colors": self.options.colors,
+            "qp": self.quality,
+            "halved_sources": self.halve,
+        }
+
+
+def tree_name(codec: str, quality: int) -> str:
+    """Returns the relative folder of a tree among several, such as "vvc/qp27"."""
+    return f"{codec}/{CODECS[codec].quality_name}{quality}"
+
+
+def pixel_checksum(image: np.ndarray) -> str:
+    """Returns the SHA-256 of an image's samples in row order; independent of the file format."""
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def load_manifest(folder: str | Path) -> dict[str, Any]:
+    """Reads the manifest of a tree.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is damaged or of another format.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist; build it: armoe-jax build-dataset --source DIR --codec vvc "
+            "--qp 27 --out DIR"
+        )
+    try:
+        manifest = cast(dict[str, Any], json.loads(path.read_text()))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); delete it and build again") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"{path} is not a manifest of format {FORMAT}; build the tree again")
+    return manifest
+
+
+def start(tree: Tree) -> dict[str, Record]:
+    """Makes a tree's folders and returns the records of the images that it already holds.
+
+    Raises:
+        ValueError: If the folder was built with other settings.
+    """
+    header = tree.header()
+    for part in PARTS:
+        (tree.folder / part).mkdir(parents=True, exist_ok=True)
+    finished: dict[str, Record] = {}
+    if (tree.folder / MANIFEST).is_file():
+        manifest = load_manifest(tree.folder)
+        finished = {record["name"]: record for record in manifest.pop("images")}
+        _refuse_other_settings(tree.folder, manifest, header)
+    tree.records.mkdir(exist_ok=True)
+    stored_header = tree.records / "header"
+    if stored_header.is_file():
+        _refuse_other_settings(tree.folder, json.loads(stored_header.read_text()), header)
+    else:
+        write_atomically(stored_header, _to_json(header))
+    for path in tree.records.glob("*.json"):
+        record = json.loads(path.read_text())
+        finished[record["name"]] = record
+    return finished
+
+
+def add_record(tree: Tree, record: Record) -> None:
+    """Notes that an image is finished; its files must be in place."""
+    write_atomically(tree.records / f"{record['name']}.json", _to_json(record))
+
+
+def finish(tree: Tree, records: list[Record]) -> None:
+    """Writes the manifest and removes the single records."""
+    manifest = {**tree.header(), "images": sorted(records, key=lambda record: record["name"])}
+    write_atomically(tree.folder / MANIFEST, _to_json(manifest))
+    shutil.rmtree(tree.records, ignore_errors=True)
+
+
+def _to_json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+
+
+def _refuse_other_settings(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        seen = "; ".join(f"{key} was {old.get(key)!r}, is {new.get(key)!r}" for key in changed)
+        raise ValueError(
+            f"{folder} was built with other settings ({seen}); "
+            "choose another --out, delete it, or use the old settings"
+        )
