@@ -1,0 +1,89 @@
+"""`armoe-jax convert`: turns a checkpoint of one kind into another."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+HELP = (
+    "Convert a checkpoint: .pth, .safetensors, model folder, workdir -> .pth, .safetensors, folder."
+)
+
+KEYS = ("auto", "params", "params_ema")
+# Suffixes of other formats: DST would become a folder of that name, which nobody means.
+FOREIGN_SUFFIXES = (".bin", ".ckpt", ".h5", ".npz", ".npy", ".onnx", ".pkl", ".tar", ".zip")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the sub-command's arguments."""
+    parser.add_argument(
+        "src",
+        metavar="SRC",
+        help="a .pth, .pt or .safetensors file, a model folder, a training workdir, or the name of "
+        "weights that come with the package",
+    )
+    parser.add_argument(
+        "dst",
+        metavar="DST",
+        help="NAME.pth (for PyTorch), NAME.safetensors, or a folder; its suffix decides",
+    )
+    parser.add_argument(
+        "--key", choices=KEYS, default="auto", help="which weights (default: %(default)s)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    _add_architecture(parser.add_argument_group("architecture, where SRC does not show it"))
+
+
+def _add_architecture(group: argparse._ArgumentGroup) -> None:
+    """Adds what weights cannot show; left out, SRC's metadata or the released defaults hold."""
+    group.add_argument("--img-range", type=float, help="factor of pixel values (default: 1)")
+    group.add_argument(
+        "--qk-scale", type=float, help="factor of attention logits (default: head width ** -0.5)"
+    )
+    group.add_argument(
+        "--split-size", type=int, nargs=2, metavar=("H", "W"), help="attention window"
+    )
+    group.add_argument(
+        "--global-skip",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="whether the input is added to the output (default: no)",
+    )
+    group.add_argument(
+        "--experts",
+        nargs="*",
+        metavar="NAME",
+        help="experts in the gate's order (default: the released dct fft haar swt)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Converts; raises on bad input, in which case nothing is written."""
+    from armoe_jax.convert.atomic import refuse_existing
+    from armoe_jax.pretrained import load_weights, save_weights
+
+    dst = Path(args.dst)
+    if dst.suffix.lower() in FOREIGN_SUFFIXES:
+        raise ValueError(
+            f"DST {args.dst} has the suffix {dst.suffix}; give .pth, .safetensors, or a folder"
+        )
+    refuse_existing(dst, overwrite=args.overwrite)
+    model = load_weights(args.src, key=args.key, **_architecture(args))
+    save_weights(dst, model, overwrite=args.overwrite)
+    sys.stdout.write(
+        f"{dst}: {model.num_parameters:,} parameters; config "
+        f"{json.dumps(model.config.to_dict())}; source {json.dumps(model.provenance)}\n"
+    )
+    return 0
+
+
+def _architecture(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns the given architecture fields only."""
+    fields = ("img_range", "qk_scale", "split_size", "global_skip", "experts")
+    values = {field: getattr(args, field) for field in fields}
+    return {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in values.items()
+        if value is not None
+    }

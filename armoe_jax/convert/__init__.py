@@ -1,0 +1,35 @@
+"""Conversion between released checkpoints and this project's variables; no PyTorch needed.
+
+Reading goes from a file to arrays by released name (`read_torch`, `read_safetensors`), from their
+names and shapes to the architecture (`detect_config`), and along the table (`armoe_rules`) to
+variables (`import_state_dict`). Writing goes the other way (`export_variables`, then
+`write_torch` or `write_safetensors`).
+"""
+
+from armoe_jax.convert.armoe_rules import armoe_rules, pth_obstacles
+from armoe_jax.convert.detect import detect_config
+from armoe_jax.convert.rules import (
+    Imported,
+    check_variables,
+    export_variables,
+    import_state_dict,
+)
+from armoe_jax.convert.safetensors_io import read_safetensors, write_safetensors
+from armoe_jax.convert.torch_weights import KEYS, StateDict, read_torch
+from armoe_jax.convert.torch_writer import write_torch
+
+__all__ = [
+    "KEYS",
+    "Imported",
+    "StateDict",
+    "armoe_rules",
+    "check_variables",
+    "detect_config",
+    "export_variables",
+    "import_state_dict",
+    "pth_obstacles",
+    "read_safetensors",
+    "read_torch",
+    "write_safetensors",
+    "write_torch",
+]

@@ -1,0 +1,85 @@
+"""State dicts in .safetensors files; ours carry the whole architecture in their metadata."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
+
+from armoe_jax.convert.atomic import written_beside
+from armoe_jax.convert.torch_weights import strip_prefix
+from armoe_jax.models.config import ARMoEConfig
+
+METADATA_KEY = "armoe_jax"
+FORMAT_VERSION = 1
+
+
+class SafetensorsFile(NamedTuple):
+    """A file's state dict and what its metadata say.
+
+    Attributes:
+        tensors: Arrays by released name.
+        config: The architecture, None if the file was not written by `write_safetensors`.
+        provenance: Where the weights come from, {} likewise.
+    """
+
+    tensors: dict[str, np.ndarray]
+    config: ARMoEConfig | None
+    provenance: dict[str, Any]
+
+
+def read_safetensors(path: Path) -> SafetensorsFile:
+    """Reads a .safetensors file, ours or one with a bare state dict in released names.
+
+    Raises:
+        ValueError: The file is damaged or its metadata are not understood.
+    """
+    try:
+        with cast(Any, safetensors.safe_open(path, framework="numpy")) as file:
+            names: list[str] = file.keys()
+            tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in names}
+            metadata: dict[str, str] = file.metadata() or {}
+        config, provenance = _parse(metadata.get(METADATA_KEY))
+    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    return SafetensorsFile(strip_prefix(tensors), config, provenance)
+
+
+def write_safetensors(
+    path: Path,
+    tensors: Mapping[str, np.ndarray],
+    config: ARMoEConfig,
+    provenance: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Writes a state dict with its architecture and provenance, atomically.
+
+    Raises:
+        FileExistsError: The file exists and may not be replaced.
+    """
+    # One entry only: the library writes several in an order that changes from run to run.
+    description = {
+        "format_version": FORMAT_VERSION,
+        "config": config.to_dict(),
+        "provenance": dict(provenance),
+    }
+    metadata = {METADATA_KEY: json.dumps(description, sort_keys=True)}
+    contiguous = {name: np.ascontiguousarray(t).reshape(t.shape) for name, t in tensors.items()}
+    with written_beside(path, overwrite=overwrite) as new:
+        save_file(contiguous, new, metadata)
+
+
+def _parse(text: str | None) -> tuple[ARMoEConfig | None, dict[str, Any]]:
+    if text is None:
+        return None, {}
+    description = json.loads(text)
+    version = description["format_version"]
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"its metadata have format version {version!r}; this program reads {FORMAT_VERSION}"
+        )
+    return ARMoEConfig.from_dict(description["config"]), description["provenance"]

@@ -1,0 +1,159 @@
+"""Model folders: a network's architecture, weights and where they come from.
+
+    FOLDER/model.json    format version, config, provenance, counters, checksum (readable text)
+    FOLDER/variables/    the variables, an Orbax checkpoint
+
+A folder appears complete or not at all, and damaged arrays are noticed by the checksum (the
+arrays' own files have none).
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from armoe_jax.convert import armoe_rules, check_variables
+from armoe_jax.convert.atomic import refuse_existing, written_beside
+from armoe_jax.models.config import ARMoEConfig
+
+DESCRIPTION_FILE = "model.json"
+VARIABLES_FOLDER = "variables"
+FORMAT = "armoe-jax model"
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadedModel:
+    """A network's architecture with its weights.
+
+    Attributes:
+        config: The architecture.
+        variables: {"params": ..., "batch_stats": ...}, nested dicts of float32 NumPy arrays (no
+            "batch_stats" without experts).
+        provenance: JSON-able facts about where the weights come from, such as the file's name
+            and SHA-256.
+        num_batches_tracked: Steps that each BatchNorm has counted, by the path of the layer;
+            released checkpoints have them, the network does not use them. Absent means 0.
+    """
+
+    config: ARMoEConfig
+    variables: dict[str, Any]
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    num_batches_tracked: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained numbers, running statistics not counted."""
+        return sum(np.size(leaf) for leaf in jax.tree.leaves(self.variables["params"]))
+
+
+def save_model(
+    path: str | Path,
+    config: ARMoEConfig,
+    variables: Mapping[str, Any],
+    *,
+    provenance: Mapping[str, Any],
+    num_batches_tracked: Mapping[str, int] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes a model folder, atomically.
+
+    Args:
+        path: Folder to make.
+        config: The architecture.
+        variables: Nested dicts of arrays, NumPy's or JAX's.
+        provenance: JSON-able facts about where the weights come from.
+        num_batches_tracked: See `LoadedModel`.
+        overwrite: Whether a model folder that is there may be replaced.
+
+    Raises:
+        FileExistsError: There is something at `path` that may not be replaced; other things than
+            model folders and empty folders never are.
+        ValueError: The variables do not fit the architecture.
+    """
+    path = Path(path).absolute()
+    _refuse_others(path, overwrite=overwrite)
+    check_variables(armoe_rules(config), variables)
+    arrays = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), dict(variables))
+    description = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": config.to_dict(),
+        "provenance": dict(provenance),
+        "num_batches_tracked": dict(num_batches_tracked or {}),
+        "variables_sha256": _digest(arrays),
+    }
+    text = json.dumps(description, indent=2) + "\n"
+    with written_beside(path, overwrite=overwrite) as new:
+        new.mkdir()
+        (new / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(new / VARIABLES_FOLDER, arrays)
+
+
+def load_model(path: str | Path) -> LoadedModel:
+    """Reads a model folder.
+
+    Raises:
+        FileNotFoundError: `path` is no model folder.
+        ValueError: The folder is damaged, or written by a later version.
+    """
+    path = Path(path).absolute()
+    if not is_model_folder(path):
+        raise FileNotFoundError(f"{path} is no model folder: it has no {DESCRIPTION_FILE}")
+    model, digest = _read_description(path / DESCRIPTION_FILE)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            variables = checkpointer.restore(path / VARIABLES_FOLDER)
+    except Exception as error:  # Orbax and its storage library raise many kinds
+        summary = " ".join(str(error).split())[:200]
+        raise ValueError(f"cannot read {path / VARIABLES_FOLDER}: {summary}") from error
+    variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
+    if _digest(variables) != digest:
+        raise ValueError(f"cannot use {path}: its arrays are not those that were saved")
+    check_variables(armoe_rules(model.config), variables)
+    return dataclasses.replace(model, variables=variables)
+
+
+def is_model_folder(path: str | Path) -> bool:
+    """Tells whether a folder was written by `save_model`."""
+    return (Path(path) / DESCRIPTION_FILE).is_file()
+
+
+def _refuse_others(path: Path, *, overwrite: bool) -> None:
+    refuse_existing(path, overwrite=overwrite)
+    if not path.exists() or is_model_folder(path):
+        return
+    if not path.is_dir() or any(path.iterdir()):
+        raise FileExistsError(f"{path} is no model folder and is not replaced; remove it first")
+
+
+def _read_description(path: Path) -> tuple[LoadedModel, str]:
+    """Returns a model without variables yet, and their checksum."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if (values["format"], values["format_version"]) != (FORMAT, FORMAT_VERSION):
+            raise ValueError(
+                f"it has format {values['format']!r}, version {values['format_version']!r}; "
+                f"{FORMAT!r}, version {FORMAT_VERSION} is read"
+            )
+        config = ARMoEConfig.from_dict(values["config"])
+        model = LoadedModel(config, {}, values["provenance"], values["num_batches_tracked"])
+        return model, values["variables_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+
+
+def _digest(variables: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of all arrays' paths, shapes and bytes."""
+    digest = hashlib.sha256()
+    for path, array in jax.tree.leaves_with_path(variables):
+        digest.update(f"{jax.tree_util.keystr(path)} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

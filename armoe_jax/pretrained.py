@@ -1,0 +1,232 @@
+"""Pretrained networks: from any kind of checkpoint to a ready `Restorer`, or to another kind."""
+
+import dataclasses
+import hashlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from armoe_jax import convert
+from armoe_jax.model_folder import LoadedModel, is_model_folder, load_model, save_model
+from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.restore import Restorer
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+"""Weights that come with the package, NAME.safetensors each."""
+
+TORCH_SUFFIXES = (".pth", ".pt")
+SAFETENSORS_SUFFIX = ".safetensors"
+
+_KINDS = (
+    "a model folder or a training workdir, a .pth, .pt or .safetensors file, or the name of "
+    "weights that come with the package"
+)
+
+
+def load_pretrained(path: str | Path, *, key: str = "auto", **options: Any) -> Restorer:
+    """Loads a network and makes it ready to restore images.
+
+    Args:
+        path: A model folder, the workdir of a training run, a .pth, .pt or .safetensors file, or
+            the name of weights that come with the package.
+        key: Which weights, if there are several: "params" (raw), "params_ema" (their moving
+            average), or "auto" for the moving average if present.
+        **options: Fields of `ARMoEConfig` that the checkpoint cannot show (`img_range`,
+            `qk_scale`, ...), and keyword arguments of `Restorer` (`tile`, `dtype`, ...).
+
+    Raises:
+        FileNotFoundError: There is no such file, folder or name.
+        KeyError: The training run does not keep the weights that `key` asks for.
+        TypeError: A keyword is neither an architecture field nor a restoration option.
+        ValueError: The checkpoint is damaged or no ARMoE, or a keyword contradicts it.
+    """
+    architecture, restoration = _split_options(options)
+    model = load_weights(path, key=key, **architecture)
+    return Restorer(model.config, model.variables, **restoration)
+
+
+def load_weights(path: str | Path, *, key: str = "auto", **architecture: Any) -> LoadedModel:
+    """Loads a network's architecture and weights as NumPy arrays.
+
+    Args:
+        path: See `load_pretrained`.
+        key: See `load_pretrained`.
+        **architecture: Fields of `ARMoEConfig`; they take the place of what the checkpoint says.
+
+    Raises:
+        FileNotFoundError: There is no such file, folder or name.
+        KeyError: The training run does not keep the weights that `key` asks for.
+        TypeError: A keyword is no field of `ARMoEConfig`.
+        ValueError: The checkpoint is damaged or no ARMoE, or a keyword contradicts it.
+    """
+    if key not in convert.KEYS:
+        raise ValueError(f"key={key!r} is not allowed; choose one of {convert.KEYS}")
+    _refuse_unknown(architecture, _architecture_fields())
+    path = _locate(path)
+    if path.is_dir():
+        return _load_folder(path, key, architecture)
+    if path.suffix.lower() in TORCH_SUFFIXES:
+        return _load_torch(path, key, architecture)
+    if path.suffix.lower() == SAFETENSORS_SUFFIX:
+        return _load_safetensors(path, key, architecture)
+    raise ValueError(f"{path} has the suffix {path.suffix!r}; a checkpoint is {_KINDS}")
+
+
+def save_weights(path: str | Path, model: LoadedModel, *, overwrite: bool = False) -> None:
+    """Writes a network as the kind of checkpoint that the suffix of `path` says.
+
+    Args:
+        path: A .pth or .pt file (released names and buffers, for PyTorch), a .safetensors file
+            (released names, with the architecture in its metadata), or else a model folder.
+        model: What to write.
+        overwrite: Whether an existing checkpoint may be replaced.
+
+    Raises:
+        FileExistsError: `path` exists and may not be replaced.
+        ValueError: The network has options that the released one lacks, and cannot be a .pth.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in TORCH_SUFFIXES:
+        obstacles = convert.pth_obstacles(model.config)
+        if obstacles:
+            raise ValueError(
+                f"cannot write {path}: the released network has no {', '.join(obstacles)}; write "
+                "a .safetensors file or a model folder instead"
+            )
+        convert.write_torch(path, _state_dict(model, constants=True), overwrite=overwrite)
+    elif suffix == SAFETENSORS_SUFFIX:
+        tensors = _state_dict(model, constants=False)
+        convert.write_safetensors(
+            path, tensors, model.config, model.provenance, overwrite=overwrite
+        )
+    else:
+        save_model(
+            path,
+            model.config,
+            model.variables,
+            provenance=model.provenance,
+            num_batches_tracked=model.num_batches_tracked,
+            overwrite=overwrite,
+        )
+
+
+def shipped_names() -> list[str]:
+    """Returns the names of the weights that come with the package."""
+    return sorted(path.stem for path in WEIGHTS_FOLDER.glob(f"*{SAFETENSORS_SUFFIX}"))
+
+
+def _locate(path: str | Path) -> Path:
+    """Returns the file or folder that is meant, a path before a shipped name."""
+    if Path(path).exists():
+        return Path(path)
+    if str(path) in shipped_names():
+        return WEIGHTS_FOLDER / f"{path}{SAFETENSORS_SUFFIX}"
+    names = ", ".join(shipped_names()) or "none"
+    raise FileNotFoundError(
+        f"no checkpoint {str(path)!r}: there is no such path, and no such name among the weights "
+        f"that come with the package ({names}). A checkpoint is {_KINDS}"
+    )
+
+
+def _load_folder(path: Path, key: str, architecture: Mapping[str, Any]) -> LoadedModel:
+    # Training brings the optimiser and the whole step with it: imported only if needed.
+    from armoe_jax import checkpoint
+
+    if is_model_folder(path):
+        _refuse_key(path, key)
+        return _with_architecture(load_model(path), architecture, path)
+    if checkpoint.is_workdir(path):
+        config, variables = checkpoint.load_workdir(path, key)
+        provenance = {"source": path.resolve().name, "format": "workdir", "key": key}
+        return _with_architecture(LoadedModel(config, variables, provenance), architecture, path)
+    raise ValueError(
+        f"{path} is neither a model folder (no model.json) nor the workdir of a training run (no "
+        f"checkpoints); a checkpoint is {_KINDS}"
+    )
+
+
+def _load_torch(path: Path, key: str, architecture: Mapping[str, Any]) -> LoadedModel:
+    state = convert.read_torch(path, key)
+    try:
+        config = convert.detect_config(state.tensors, **architecture)
+        imported = convert.import_state_dict(convert.armoe_rules(config), state.tensors)
+    except ValueError as error:
+        raise ValueError(f"cannot use {path}: {error}") from error
+    provenance = _file_provenance(path) | {"format": "pth", "key": state.key}
+    return LoadedModel(config, imported.variables, provenance, imported.counters)
+
+
+def _load_safetensors(path: Path, key: str, architecture: Mapping[str, Any]) -> LoadedModel:
+    _refuse_key(path, key)
+    file = convert.read_safetensors(path)
+    # What the metadata say is known too; keywords go before them.
+    known = dict(file.config.to_dict()) if file.config else {}
+    try:
+        config = convert.detect_config(file.tensors, **{**known, **architecture})
+        imported = convert.import_state_dict(convert.armoe_rules(config), file.tensors)
+    except ValueError as error:
+        raise ValueError(f"cannot use {path}: {error}") from error
+    provenance = _file_provenance(path) | {"format": "safetensors"}
+    if file.provenance:
+        provenance["origin"] = file.provenance
+    return LoadedModel(config, imported.variables, provenance, imported.counters)
+
+
+def _with_architecture(
+    model: LoadedModel, architecture: Mapping[str, Any], path: Path
+) -> LoadedModel:
+    """Replaces fields of a known architecture, if the variables still fit it."""
+    if not architecture:
+        return model
+    config = ARMoEConfig.from_dict({**model.config.to_dict(), **architecture})
+    try:
+        convert.check_variables(convert.armoe_rules(config), model.variables)
+    except ValueError as error:
+        raise ValueError(f"cannot use {path} with {dict(architecture)}: {error}") from error
+    return dataclasses.replace(model, config=config)
+
+
+def _state_dict(model: LoadedModel, *, constants: bool) -> dict[str, Any]:
+    return convert.export_variables(
+        convert.armoe_rules(model.config),
+        model.variables,
+        model.num_batches_tracked,
+        constants=constants,
+    )
+
+
+def _file_provenance(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"source": path.name, "sha256": digest}
+
+
+def _refuse_key(path: Path, key: str) -> None:
+    if key != "auto":
+        raise ValueError(f"{path} holds one set of weights, so key={key!r} is not allowed; omit it")
+
+
+def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    fields, restoration = _architecture_fields(), _restoration_options()
+    _refuse_unknown(options, fields + restoration)
+    return (
+        {name: value for name, value in options.items() if name in fields},
+        {name: value for name, value in options.items() if name in restoration},
+    )
+
+
+def _refuse_unknown(options: Mapping[str, Any], allowed: list[str]) -> None:
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise TypeError(f"unknown keywords {unknown}; allowed are {allowed}")
+
+
+def _architecture_fields() -> list[str]:
+    return [field.name for field in dataclasses.fields(ARMoEConfig)]
+
+
+def _restoration_options() -> list[str]:
+    parameters = inspect.signature(Restorer).parameters.values()
+    return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
