@@ -1,0 +1,151 @@
+"""Random maps of training examples: paired crops, flips and transposition, JPEG on the fly."""
+
+import dataclasses
+import io
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image as PILImage
+
+from input_pipeline.codecs import CODEC_IDS
+from input_pipeline.codecs.jpeg import encode_jpeg
+from input_pipeline.example import Batch, Example, Image
+
+JPEG_MARGIN = 16
+"""Pixels coded beside a patch: the largest coding unit, so that its grid falls anywhere."""
+
+
+class Patches(TypedDict):
+    """Patches of one image and their labels."""
+
+    lq: list[UInt8[np.ndarray, "p p c"]]
+    gt: list[UInt8[np.ndarray, "ps ps c"]]
+    qp: list[int]
+    codec: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class JPEGDegradation:
+    """Codes at a random quality and subsampling.
+
+    Attributes:
+        quality: Smallest and largest.
+        subsamplings: Equally frequent.
+    """
+
+    quality: tuple[int, int]
+    subsamplings: tuple[str, ...]
+
+    def __call__(self, image: Image, rng: np.random.Generator) -> tuple[Image, int]:
+        """Returns the decoded image and its quality."""
+        quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
+        subsampling = self.subsamplings[int(rng.integers(len(self.subsamplings)))]
+        return jpeg_round_trip(image, quality, subsampling), quality
+
+
+def jpeg_round_trip(image: Image, quality: int, subsampling: str) -> Image:
+    """Returns an image, gray or RGB, after JPEG coding."""
+    gray = image.shape[2] == 1
+    plane = np.ascontiguousarray(image[..., 0] if gray else image)
+    coded = encode_jpeg(plane, quality, "" if gray else subsampling)
+    with PILImage.open(io.BytesIO(coded), formats=("JPEG",)) as picture:
+        decoded = np.asarray(picture)
+    return decoded[..., None] if gray else decoded
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomPatches:
+    """Cuts patches at the same random place of lq and gt, turned the same way.
+
+    Attributes:
+        size: Side of an lq patch in pixels.
+        scale: Side of gt over side of lq.
+        count: Patches per image.
+        augment: Flip each axis, and transpose, each with probability 1/2: eight ways in all.
+        degradation: Makes lq from gt after cropping; None if the example has its lq.
+    """
+
+    size: int
+    scale: int = 1
+    count: int = 1
+    augment: bool = True
+    degradation: JPEGDegradation | None = None
+
+    def __call__(self, element: Example, rng: np.random.Generator) -> Patches:
+        """Returns `count` patches of an example."""
+        patches = Patches(lq=[], gt=[], qp=[], codec=[])
+        for _ in range(self.count):
+            example = self._crop(element, rng)
+            lq, gt = example.lq, example.gt
+            if self.augment:
+                flip_rows, flip_columns, transpose = rng.random(3) < 0.5
+                lq = turn(lq, flip_rows, flip_columns, transpose)
+                gt = turn(gt, flip_rows, flip_columns, transpose)
+            patches["lq"].append(lq)
+            patches["gt"].append(gt)
+            patches["qp"].append(example.qp)
+            patches["codec"].append(example.codec)
+        return patches
+
+    def _crop(self, example: Example, rng: np.random.Generator) -> Example:
+        if self.degradation is not None:
+            return self._degraded_crop(example.gt, self.degradation, rng)
+        size, scale = self.size, self.scale
+        top, left = random_corner(example.lq.shape, size, rng)
+        lq = example.lq[top : top + size, left : left + size]
+        top, left, size = top * scale, left * scale, size * scale
+        gt = example.gt[top : top + size, left : left + size]
+        return Example(lq, gt, example.qp, example.codec)
+
+    def _degraded_crop(
+        self, image: Image, degradation: JPEGDegradation, rng: np.random.Generator
+    ) -> Example:
+        """Codes a somewhat larger region, so that patches lie anywhere on the coding grid."""
+        region = image
+        for axis in (0, 1):
+            length = min(self.size + JPEG_MARGIN, image.shape[axis])
+            start = int(rng.random() * (image.shape[axis] - length + 1))
+            region = (
+                region[start : start + length] if axis == 0 else region[:, start : start + length]
+            )
+        decoded, quality = degradation(region, rng)
+        top, left = random_corner(region.shape, self.size, rng)
+        window = np.s_[top : top + self.size, left : left + self.size]
+        return Example(decoded[window], region[window], quality, CODEC_IDS["jpeg"])
+
+
+def random_corner(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Returns top and left of a square window, uniform over its places in the image."""
+    height, width = shape[:2]
+    if min(height, width) < size:
+        raise ValueError(f"image of {width}x{height} is smaller than the patch of {size}x{size}")
+    rows, columns = rng.random(2)
+    return int(rows * (height - size + 1)), int(columns * (width - size + 1))
+
+
+def turn(image: Image, flip_rows: bool, flip_columns: bool, transpose: bool) -> Image:
+    """Returns a view of an image, flipped, then transposed."""
+    if flip_rows:
+        image = image[::-1]
+    if flip_columns:
+        image = image[:, ::-1]
+    return image.swapaxes(0, 1) if transpose else image
+
+
+def collate(elements: Sequence[Patches]) -> Batch:
+    """Joins patches to a batch of float32 images in [0, 1] with int32 labels."""
+    return Batch(
+        lq=_to_unit_range([patch for element in elements for patch in element["lq"]]),
+        gt=_to_unit_range([patch for element in elements for patch in element["gt"]]),
+        qp=np.array([qp for element in elements for qp in element["qp"]], np.int32),
+        codec=np.array([codec for element in elements for codec in element["codec"]], np.int32),
+    )
+
+
+def _to_unit_range(patches: list[Image]) -> np.ndarray:
+    samples = np.empty((len(patches), *patches[0].shape), np.uint8)
+    for index, patch in enumerate(patches):
+        samples[index] = patch
+    return np.divide(samples, np.float32(255), dtype=np.float32)
