@@ -88,28 +88,34 @@ def planes_to_rgb(
 
 
 def rgb_to_planes(rgb: NDArray[np.generic], fmt: YuvFormat, spec: ColorSpec) -> Planes:
-    """Converts 16- or 8-bit RGB (or gray, for a gray format) to a frame.
+    """Converts 16- or 8-bit RGB or gray to a frame.
 
     Args:
-        rgb: uint16 or uint8 of `fmt`'s size, (H, W, 3) or (H, W).
+        rgb: uint16 or uint8 of `fmt`'s size: (H, W, 3) RGB, or (H, W) gray. Of RGB a gray format
+            takes the luma; of gray a colour format has neutral chroma.
         fmt: Wanted format.
         spec: Wanted colours.
 
     Raises:
-        ValueError: If the array does not have the format's size and number of channels.
+        ValueError: If the array does not have the format's size, or another type or shape.
     """
-    expected = (fmt.height, fmt.width) + (() if fmt.chroma == "400" else (3,))
-    if rgb.shape != expected or rgb.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"picture {rgb.shape} {rgb.dtype}; expected uint8 or uint16 {expected}")
+    size = (fmt.height, fmt.width)
+    if rgb.shape not in (size, (*size, 3)) or rgb.dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"picture {rgb.shape} {rgb.dtype}; expected uint8 or uint16 {(*size, 3)} or {size}"
+        )
     luma_scale, luma_zero, chroma_scale, chroma_zero = _levels(fmt.bits, spec.full_range)
     scaled = rgb.astype(np.float32) / np.iinfo(rgb.dtype).max
-    if fmt.chroma == "400":
-        return (_quantise(scaled * luma_scale + luma_zero, fmt),)
-    kr, kb = LUMA_WEIGHTS[spec.matrix]
-    red, green, blue = scaled[..., 0], scaled[..., 1], scaled[..., 2]
-    luma = kr * red + (1 - kr - kb) * green + kb * blue
-    differences = ((blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr)))
-    chroma = (downsample_chroma(plane, fmt, spec.siting) for plane in differences)
+    if scaled.ndim == 2:
+        luma = scaled
+        chroma = [np.zeros(shape, np.float32) for shape in fmt.plane_shapes[1:]]
+    else:
+        kr, kb = LUMA_WEIGHTS[spec.matrix]
+        red, green, blue = scaled[..., 0], scaled[..., 1], scaled[..., 2]
+        luma = kr * red + (1 - kr - kb) * green + kb * blue
+        differences = ((blue - luma) / (2 * (1 - kb)), (red - luma) / (2 * (1 - kr)))
+        count = len(fmt.plane_shapes) - 1
+        chroma = [downsample_chroma(plane, fmt, spec.siting) for plane in differences[:count]]
     return (
         _quantise(luma * luma_scale + luma_zero, fmt),
         *(_quantise(plane * chroma_scale + chroma_zero, fmt) for plane in chroma),

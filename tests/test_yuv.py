@@ -249,6 +249,15 @@ class TestColors:
         with pytest.raises(ValueError, match="expected uint8 or uint16"):
             rgb_to_planes(np.zeros((2, 4, 3), np.float32), fmt, ColorSpec())
 
+    def test_gray_and_color_mix(self):
+        green = np.zeros((2, 4, 3), np.uint8)
+        green[..., 1] = 255
+        # Luma of green: 16 + 219 * 0.587 = 144.55.
+        (luma,) = rgb_to_planes(green, yuv.YuvFormat(4, 2, "400"), ColorSpec())
+        assert np.unique(luma).tolist() == [145]
+        planes = rgb_to_planes(np.full((2, 4), 255, np.uint8), yuv.YuvFormat(4, 2), ColorSpec())
+        assert [np.unique(plane).tolist() for plane in planes] == [[235], [128], [128]]
+
     def test_refuses_unknown_colors(self):
         with pytest.raises(ValueError, match="colour matrix 'bt1886'"):
             ColorSpec("bt1886")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 
@@ -49,10 +48,7 @@ class _Sink(abc.ABC):
             height, width = picture.rgb.shape[:2]
             self.format = self._configure(width, height)
             self._open = True
-        rgb = picture.rgb
-        if rgb.ndim == 2 and self.format.chroma != "400":
-            rgb = np.repeat(rgb[..., None], 3, axis=-1)
-        self._write(rgb_to_planes(rgb, self.format, self.color), picture)
+        self._write(rgb_to_planes(picture.rgb, self.format, self.color), picture)
         self.num_frames += 1
 
     def finish(self) -> None:
