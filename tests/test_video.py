@@ -490,27 +490,18 @@ class TestCommandLine:
     def test_flags(self):
         parser = argparse.ArgumentParser()
         add_arguments(parser)
-        args = parser.parse_args(
-            [
-                "--video-codec",
-                "libx265",
-                "--crf",
-                "20",
-                "--yuv-size",
-                "416x240",
-                "--yuv-format",
-                "420p10",
-                "--fps",
-                "30000/1001",
-                "--color-matrix",
-                "bt709",
-                "--color-range",
-                "full",
-                "--no-audio",
-                "--encoder-option",
-                "g=1",
-            ]
-        )
+        flags = {
+            "--video-codec": "libx265",
+            "--crf": "20",
+            "--yuv-size": "416x240",
+            "--yuv-format": "420p10",
+            "--fps": "30000/1001",
+            "--color-matrix": "bt709",
+            "--color-range": "full",
+            "--encoder-option": "g=1",
+        }
+        words = [word for pair in flags.items() for word in pair]
+        args = parser.parse_args([*words, "--no-audio"])
         assert options_from_args(args) == VideoOptions(
             codec="libx265",
             crf=20.0,
