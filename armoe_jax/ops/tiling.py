@@ -1,0 +1,194 @@
+"""Cutting images into tiles: where they lie, what surrounds them, how they blend. NumPy only.
+
+Each axis is planned by itself; a tile is a span of rows and a span of columns. Neighbouring spans
+hand over in a fade: weights fall from 1 to 0 in one and rise in the other, and sum to 1 everywhere.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Int
+
+MIN_TILE = 16
+"""Shortest side of a tile, in pixels."""
+
+RELEASED_TILE = 200
+RELEASED_SHAVE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """One tile's stretch of one axis, in input pixels.
+
+    Attributes:
+        start: First pixel.
+        stop: One past the last pixel whose output is used; what lies beyond the image is mirrored.
+        size: Pixels given to the network, at least `stop - start`; the rest is mirrored.
+        fade_in: Where the weight leaves 0 and where it reaches 1; equal for a hard cut.
+        fade_out: Where the weight leaves 1 and where it reaches 0.
+    """
+
+    start: int
+    stop: int
+    size: int
+    fade_in: tuple[int, int]
+    fade_out: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class AxisPlan:
+    """The spans of one axis.
+
+    Attributes:
+        length: Pixels of the image along this axis.
+        spans: In rising order.
+        repeat_edge: Whether mirroring repeats the edge pixel (... 1 0 | 0 1 ...).
+    """
+
+    length: int
+    spans: tuple[Span, ...]
+    repeat_edge: bool = False
+
+    def source_indices(self, span: Span) -> Int[np.ndarray, " size"]:
+        """Returns the image rows (or columns) that make up a span, mirrored beyond the image."""
+        return mirror_indices(
+            np.arange(span.start, span.start + span.size), self.length, self.repeat_edge
+        )
+
+    def valid_stop(self, span: Span) -> int:
+        """Returns one past the last pixel of a span that lies in the image."""
+        return min(span.stop, self.length)
+
+    def weights(self, span: Span, scale: int) -> Float[np.ndarray, " n"]:
+        """Returns the blending weights of a span's output pixels inside the image, in [0, 1]."""
+        centres = np.arange(span.start * scale, self.valid_stop(span) * scale) + 0.5
+        rising = _ramp(centres, span.fade_in, scale)
+        falling = 1.0 - _ramp(centres, span.fade_out, scale)
+        return (rising * falling).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class TilePlan:
+    """The tiles of one image: every span of rows with every span of columns, row by row."""
+
+    rows: AxisPlan
+    columns: AxisPlan
+
+    @property
+    def num_tiles(self) -> int:
+        """Number of tiles."""
+        return len(self.rows.spans) * len(self.columns.spans)
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """Yields indices into `rows.spans` and `columns.spans`, row by row."""
+        return itertools.product(range(len(self.rows.spans)), range(len(self.columns.spans)))
+
+    def shape(self, row: int, column: int) -> tuple[int, int]:
+        """Returns the height and width of a tile as the network sees it."""
+        return self.rows.spans[row].size, self.columns.spans[column].size
+
+
+def plan_whole(height: int, width: int) -> TilePlan:
+    """Plans one tile that is the image; an odd width gets one mirrored column."""
+    return TilePlan(_single(height, height), _single(width, _even(width)))
+
+
+def plan_tiles(height: int, width: int, tile: int, overlap: int) -> TilePlan:
+    """Plans tiles of sides `tile` or, where the image is no longer than that, half of it.
+
+    So there are at most four shapes, whatever the images. Tiles lie evenly, `overlap` pixels or
+    more over their neighbours; fades are `overlap` pixels long, in the middle of that.
+
+    Raises:
+        ValueError: If the tile is under 16 pixels or odd, or the overlap is negative or more than
+            half the tile.
+    """
+    check_tile(tile, overlap)
+    return TilePlan(_tiled(height, tile, overlap), _tiled(width, tile, overlap))
+
+
+def plan_released(height: int, width: int) -> TilePlan:
+    """Plans the released tiled test: tiles of 100 to 200 pixels and 16 around, cut without fades.
+
+    Differs: a tile of odd width gets one mirrored column, where the released network fails.
+
+    Source: architecture.md section 9.
+    """
+    return TilePlan(_released(height, even=False), _released(width, even=True))
+
+
+def check_tile(tile: int, overlap: int) -> None:
+    """Raises ValueError unless tiles of this size and overlap can be laid."""
+    if tile < MIN_TILE or tile % 2:
+        raise ValueError(f"tile is {tile}, expected an even number of {MIN_TILE} pixels or more")
+    if not 0 <= overlap <= tile // 2:
+        raise ValueError(f"overlap is {overlap}, expected 0 to {tile // 2} (half the tile, {tile})")
+
+
+def mirror_indices(
+    indices: Int[np.ndarray, " n"], length: int, repeat_edge: bool
+) -> Int[np.ndarray, " n"]:
+    """Folds indices of any size into [0, length) by mirroring at both ends.
+
+    Args:
+        indices: Positions, also negative ones and ones beyond the end.
+        length: Pixels of the axis, 1 or more.
+        repeat_edge: Mirror between pixels (the edge appears twice) instead of on the edge pixel.
+    """
+    if length == 1:
+        return np.zeros_like(indices)
+    last = 2 * length - 1 if repeat_edge else 2 * length - 2
+    period = last + 1 if repeat_edge else last
+    folded = indices % period
+    return np.where(folded < length, folded, last - folded)
+
+
+def _single(length: int, size: int) -> AxisPlan:
+    return AxisPlan(length, (Span(0, length, size, (0, 0), (length, length)),))
+
+
+def _tiled(length: int, tile: int, overlap: int) -> AxisPlan:
+    if length <= tile:
+        half = _even(tile // 2)
+        return _single(length, half if length <= half else tile)
+    count = -(-(length - overlap) // (tile - overlap))
+    starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
+    # Fades must not meet: only short strides, of axes little longer than a tile, limit them.
+    fade = min(overlap, min(b - a for a, b in itertools.pairwise(starts)) - 1)
+    middles = [(start + tile + after - fade) // 2 for start, after in itertools.pairwise(starts)]
+    fades = [(0, 0), *((middle, middle + fade) for middle in middles), (length, length)]
+    spans = (
+        Span(start, start + tile, tile, *fade_pair)
+        for start, fade_pair in zip(starts, itertools.pairwise(fades), strict=True)
+    )
+    return AxisPlan(length, tuple(spans))
+
+
+def _released(length: int, *, even: bool) -> AxisPlan:
+    count = length // RELEASED_TILE + 1
+    core = -(-length // count)
+    padded = core * count
+    spans: list[Span] = []
+    for i in range(count):
+        start = max(i * core - RELEASED_SHAVE, 0)
+        stop = min((i + 1) * core + RELEASED_SHAVE, padded)
+        size = _even(stop - start) if even else stop - start
+        cuts = (i * core, i * core), ((i + 1) * core, (i + 1) * core)
+        spans.append(Span(start, stop, size, *cuts))
+    return AxisPlan(length, tuple(spans), repeat_edge=True)
+
+
+def _ramp(
+    positions: Float[np.ndarray, " n"], fade: tuple[int, int], scale: int
+) -> Float[np.ndarray, " n"]:
+    """Returns 0 before a fade, 1 after it, and a straight line between."""
+    first, last = fade[0] * scale, fade[1] * scale
+    if first == last:
+        return (positions > first).astype(np.float64)
+    return np.clip((positions - first) / (last - first), 0.0, 1.0)
+
+
+def _even(size: int) -> int:
+    return size + size % 2

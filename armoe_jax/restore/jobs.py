@@ -1,0 +1,124 @@
+"""One image on its way through the network: its tiles in, its canvas out."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from armoe_jax.ops.tiling import TilePlan
+from armoe_jax.restore.canvas import Canvas, to_unit
+
+
+class Job:
+    """Cuts one image into what the network takes, and puts its outputs together.
+
+    A gray image for an RGB network is replicated and the mean returned; an RGB image for a gray
+    network goes through it channel by channel.
+
+    Args:
+        image: uint8, uint16, or float32 in [0, 1]; (H, W), (H, W, 1) or (H, W, 3).
+        index: The image's number, for gate noise.
+        plan: Its tiles.
+        in_chans: Channels of the network.
+        scale: Output size over input size.
+    """
+
+    def __init__(self, image: np.ndarray, index: int, plan: TilePlan, in_chans: int, scale: int):
+        self.index, self.plan = index, plan
+        self._ndim = image.ndim
+        self._image = image[..., None] if image.ndim == 2 else image
+        self._channels = self._image.shape[2]
+        self._in_chans = in_chans
+        self.num_planes = self._channels if in_chans == 1 else 1
+        self.biases: list[np.ndarray] = []
+        self._canvas = Canvas(
+            plan,
+            scale=scale,
+            channels=self._channels,
+            dtype=image.dtype,
+            channels_per_tile=self._channels // self.num_planes,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether all tiles came back."""
+        return self._canvas.finished
+
+    def result(self) -> np.ndarray:
+        """Returns the restored image, with the axes and dtype of the input."""
+        image = self._canvas.image
+        return image[..., 0] if self._ndim == 2 else image
+
+    def tiles(self) -> Iterator["Tile"]:
+        """Yields what the network has to do, tile by tile."""
+        for number, (row, column) in enumerate(self.plan.tiles()):
+            for plane in range(self.num_planes):
+                yield Tile(self, row, column, plane, number * self.num_planes + plane)
+
+    def pixels(self, row: int, column: int, plane: int) -> np.ndarray:
+        """Returns one tile as the network sees it, float32, (h, w, in_chans)."""
+        rows, columns = self.plan.rows, self.plan.columns
+        window = np.ix_(
+            rows.source_indices(rows.spans[row]), columns.source_indices(columns.spans[column])
+        )
+        return self._for_network(self._image[window], plane)
+
+    def overview(self, plane: int) -> np.ndarray:
+        """Returns the whole image, reduced to fit one tile and mirrored to fill it.
+
+        Reduced by averaging squares of pixels; up to one square at the far sides is left out.
+        """
+        height, width = self.plan.shape(0, 0)
+        rows, columns = self._image.shape[:2]
+        factor = max(-(-rows // height), -(-columns // width))
+        small = self._image
+        if factor > 1:
+            rows, columns = max(rows // factor, 1), max(columns // factor, 1)
+            squares = small[: rows * factor, : columns * factor]
+            squares = squares.reshape(
+                rows, squares.shape[0] // rows, columns, squares.shape[1] // columns, -1
+            )
+            unit = 1.0 if small.dtype.kind == "f" else np.iinfo(small.dtype).max
+            small = squares.mean(axis=(1, 3), dtype=np.float32) / np.float32(unit)
+        padding = ((0, height - rows), (0, width - columns), (0, 0))
+        return self._for_network(np.pad(small, padding, mode="symmetric"), plane)
+
+    def add(self, tile: "Tile", output: np.ndarray) -> None:
+        """Takes a tile's output, float32, (h, w, in_chans)."""
+        if not np.isfinite(output).all():
+            raise ValueError(
+                "the network returned values that are not finite; check the checkpoint, "
+                "or use float32"
+            )
+        if self._channels < output.shape[2]:
+            output = output.mean(axis=2, keepdims=True)
+        self._canvas.add(tile.row, tile.column, output, first_channel=tile.plane)
+
+    def _for_network(self, pixels: np.ndarray, plane: int) -> np.ndarray:
+        pixels = to_unit(pixels)
+        if self._in_chans == 1:
+            return pixels[..., plane : plane + 1]
+        return np.repeat(pixels, 3, axis=2) if self._channels == 1 else pixels
+
+
+class Tile(NamedTuple):
+    """One pass of one image through the network.
+
+    Attributes:
+        job: The image.
+        row: Index of the span of rows.
+        column: Index of the span of columns.
+        plane: Channel, where channels go one by one; else 0.
+        number: Index among the passes of this image, for gate noise.
+    """
+
+    job: Job
+    row: int
+    column: int
+    plane: int
+    number: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width as the network sees it."""
+        return self.job.plan.shape(self.row, self.column)

@@ -1,0 +1,138 @@
+"""The network as compiled programs, one for each shape of batch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from armoe_jax.models import ARMoE, ARMoEConfig, build_model
+
+FORCED = 1e9
+"""Added to a gate's logit to make it win against any other logit and noise."""
+
+Shape = tuple[int, int, int]
+
+
+class Programs:
+    """Compiles the network ahead of time for each shape of batch, and runs it.
+
+    Compiling ahead of running tells how much memory a program takes before it takes it.
+
+    Args:
+        config: Architecture.
+        variables: "params" and, with experts, "batch_stats".
+        dtype: Precision of matrix operands, "float32" or "bfloat16".
+        sample: Draw experts with Gumbel noise instead of taking the largest logit.
+        seed: Of that noise.
+    """
+
+    def __init__(
+        self,
+        config: ARMoEConfig,
+        variables: Mapping[str, Any],
+        *,
+        dtype: str,
+        sample: bool,
+        seed: int,
+    ):
+        self._config = config
+        self._model = build_model(config, dtype=dtype)
+        self._variables = jax.device_put(variables)
+        self._sample, self._seed = sample, seed
+        self._jitted = jax.jit(self._forward)
+        self._compiled: dict[Shape, Any] = {}
+
+    @property
+    def model(self) -> ARMoE:
+        """The Linen module."""
+        return self._model
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The weights, on the device."""
+        return self._variables
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Shapes (batch, height, width) compiled so far."""
+        return tuple(self._compiled)
+
+    def no_bias(self) -> np.ndarray:
+        """Returns the gate bias of one image that decides nothing, (L, E)."""
+        return np.zeros((self._config.num_layers, len(self._config.experts)), np.float32)
+
+    def forcing_bias(self, expert: np.ndarray) -> np.ndarray:
+        """Returns the gate bias, (L, E), that makes each layer choose the given expert, (L,)."""
+        return FORCED * np.eye(len(self._config.experts), dtype=np.float32)[expert]
+
+    def run(
+        self, x: np.ndarray, bias: np.ndarray, samples: np.ndarray
+    ) -> tuple[jax.Array, jax.Array]:
+        """Runs the network on a batch.
+
+        Args:
+            x: Images in [0, 1], float32, (B, H, W, in_chans), W even.
+            bias: Added to the gates' logits, float32, (L, B, E).
+            samples: What the noise is drawn for: image and tile index, uint32, (B, 2).
+
+        Returns:
+            The network's outputs, float32, (B, H * s, W * s, in_chans), not clipped, and the chosen
+            experts, int32, (L, B).
+        """
+        program = self._program((x.shape[0], x.shape[1], x.shape[2]))
+        return program(self._variables, x, bias, samples)
+
+    def memory_bytes(self, shape: Shape) -> int:
+        """Returns what running a batch takes beside the weights, by XLA's analysis; compiles it."""
+        analysis = self._program(shape).memory_analysis()
+        pixels = shape[0] * shape[1] * shape[2]
+        return analysis.temp_size_in_bytes + analysis.output_size_in_bytes + 4 * pixels * 3
+
+    def _program(self, shape: Shape) -> Any:
+        if shape not in self._compiled:
+            layers, experts = self._config.num_layers, len(self._config.experts)
+            arguments = (
+                jax.ShapeDtypeStruct((*shape, self._config.in_chans), jnp.float32),
+                jax.ShapeDtypeStruct((layers, shape[0], experts), jnp.float32),
+                jax.ShapeDtypeStruct((shape[0], 2), jnp.uint32),
+            )
+            self._compiled[shape] = self._jitted.lower(self._variables, *arguments).compile()
+        return self._compiled[shape]
+
+    def _forward(
+        self, variables: Mapping[str, Any], x: jax.Array, bias: jax.Array, samples: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        layers, experts = self._config.num_layers, len(self._config.experts)
+        if not experts:
+            y: Any = self._model.apply(variables, x)
+            return y, jnp.zeros((layers, x.shape[0]), jnp.int32)
+        if self._sample:
+            bias = bias + gate_noise(self._seed, samples, layers, experts)
+        result: Any = self._model.apply(variables, x, gate_noise=bias, return_routing=True)
+        y, routing = result
+        return y, routing.expert
+
+
+def gate_noise(seed: int, samples: jax.Array, num_layers: int, num_experts: int) -> jax.Array:
+    """Draws Gumbel noise that depends on nothing but the seed, the image, the tile and the layer.
+
+    Args:
+        seed: Any integer.
+        samples: Image and tile indices, uint32, (B, 2).
+        num_layers: Blocks of the network.
+        num_experts: Experts of each.
+
+    Returns:
+        float32, (num_layers, B, num_experts).
+    """
+
+    def one(layer: jax.Array, sample: jax.Array) -> jax.Array:
+        key = jax.random.key(seed)
+        for index in (sample[0], sample[1], layer):
+            key = jax.random.fold_in(key, index)
+        return jax.random.gumbel(key, (num_experts,), jnp.float32)
+
+    over_batch = jax.vmap(one, in_axes=(None, 0))
+    return jax.vmap(over_batch, in_axes=(0, None))(jnp.arange(num_layers), samples)

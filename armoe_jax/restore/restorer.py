@@ -1,0 +1,338 @@
+"""The public door: images in, restored images out."""
+
+import collections
+import contextlib
+import functools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from armoe_jax.models import ARMoEConfig, Routing
+from armoe_jax.ops.tiling import (
+    RELEASED_TILE,
+    TilePlan,
+    check_tile,
+    plan_released,
+    plan_tiles,
+    plan_whole,
+)
+from armoe_jax.restore.jobs import Job, Tile
+from armoe_jax.restore.memory import available_bytes
+from armoe_jax.restore.programs import Programs
+
+AUTO_TILES = (512, 256, 128)
+"""Tile sizes that `tile="auto"` tries, largest first."""
+
+MEMORY_SHARE = 0.8
+"""Share of the available memory that `tile="auto"` lets one program take."""
+
+ROUGH_BYTES = 300
+"""Generous guess of bytes for each pixel and feature channel, for images that surely fit."""
+
+ACCELERATOR_PIXELS = 512 * 512
+"""Pixels that keep an accelerator busy: smaller tiles run together by default."""
+
+TileMode = Literal["none", "auto", "released"] | int
+
+
+class Restorer:
+    """Restores images of any size from 1x1 pixels with one network.
+
+    Call it with an image. Results depend on the image alone (with `gate="sample"` also on the seed
+    and the image's index), never on what else is restored or on the batch size.
+
+    Args:
+        config: Architecture.
+        variables: {"params": ..., "batch_stats": ...}.
+        tile: "none": the whole image at once, as released. A number: tiles of that many pixels
+            that overlap and fade into each other; at most four shapes are compiled, whatever the
+            images. "auto": whole if it fits memory, else tiles of 512, 256 or 128. "released": the
+            tiled test of the released code, with hard cuts.
+        overlap: Pixels that neighbouring tiles share, at least; not for "released".
+        dtype: Precision of matrix operands, "float32" or "bfloat16".
+        gate: "argmax": each block's most likely expert. Differs: the released network always draws
+            experts at random; "sample" does, from the seed, the image's and the tile's index.
+        seed: Of `gate="sample"`.
+        route: "tile": each tile chooses its experts. "image": the whole image, reduced to the size
+            of one tile, chooses for all tiles.
+        batch_size: Tiles (or images of equal size) that run together. By default 1 on CPU, where
+            more is not faster; elsewhere 1, or more for tiles of under 512 pixels.
+
+    Raises:
+        ValueError: If an option is not one of these.
+    """
+
+    def __init__(
+        self,
+        config: ARMoEConfig,
+        variables: Mapping[str, Any],
+        *,
+        tile: TileMode = "none",
+        overlap: int = 32,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        gate: Literal["argmax", "sample"] = "argmax",
+        seed: int = 0,
+        route: Literal["tile", "image"] = "tile",
+        batch_size: int | None = None,
+    ):
+        _require("dtype", dtype, ("float32", "bfloat16"))
+        _require("gate", gate, ("argmax", "sample"))
+        _require("route", route, ("tile", "image"))
+        self._config = config
+        self._tile = _checked_tile(tile, overlap)
+        self._overlap = overlap
+        self._route_image = route == "image" and bool(config.experts)
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
+        on_cpu = jax.default_backend() == "cpu"
+        self._batch_size = batch_size or (1 if on_cpu else _accelerator_batch(tile))
+        # On CPU two programs in flight would share the cores and double the memory.
+        self._in_flight = 1 if on_cpu else 2
+        self._programs = Programs(
+            config, variables, dtype=dtype, sample=gate == "sample", seed=seed
+        )
+        self._apply = jax.jit(self._apply_model)
+
+    @property
+    def config(self) -> ARMoEConfig:
+        """The architecture."""
+        return self._config
+
+    @property
+    def variables(self) -> Mapping[str, Any]:
+        """The weights: {"params": ..., "batch_stats": ...}."""
+        return self._programs.variables
+
+    @property
+    def compiled_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """Batch, height and width of every program compiled so far for images."""
+        return self._programs.shapes
+
+    def __call__(self, image: np.ndarray, *, index: int = 0) -> np.ndarray:
+        """Restores one image.
+
+        Args:
+            image: uint8, uint16, or float32 in [0, 1] (then not clipped); (H, W), (H, W, 1) or
+                (H, W, 3) in RGB order.
+            index: The image's number, on which gate noise depends.
+
+        Returns:
+            An array of the same dtype and axes; sides times `config.scale`.
+
+        Raises:
+            TypeError: If the dtype is another.
+            ValueError: If the shape is not that of an image.
+        """
+        return next(self.restore_images([image], first_index=index))
+
+    def restore_images(
+        self, images: Iterable[np.ndarray], *, first_index: int = 0
+    ) -> Iterator[np.ndarray]:
+        """Restores images in order, lazily; tiles and images of equal shape run together.
+
+        Args:
+            images: As for a call; read as needed, a few ahead of what is returned.
+            first_index: Number of the first image, on which gate noise depends.
+
+        Yields:
+            One restored image for each.
+        """
+        batches = _Batches(self._programs, self._batch_size, self._in_flight)
+        waiting: collections.deque[Job] = collections.deque()
+        for index, image in enumerate(images, first_index):
+            job = self._open(image, index)
+            waiting.append(job)
+            for tile in job.tiles():
+                batches.add(tile)
+            if len(waiting) > 2 * self._batch_size:
+                batches.flush()
+            while waiting and waiting[0].finished:
+                yield waiting.popleft().result()
+        batches.flush()
+        yield from (job.result() for job in waiting)
+
+    def apply(
+        self,
+        x: Array | np.ndarray,
+        *,
+        return_routing: bool = False,
+        expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None = None,
+    ) -> Float[Array, "b hs ws c"] | tuple[Float[Array, "b hs ws c"], Routing]:
+        """Runs the network on whole images with arg-max routing; may be traced by JAX.
+
+        Args:
+            x: float32 in [0, 1], with as many channels as the network.
+            return_routing: Also return what the gates decided.
+            expert: Force experts: one index for all layers, or (num_layers, B) indices.
+
+        Returns:
+            float32, not clipped; with `return_routing` also the Routing record: `expert` int32
+            (num_layers, B), `logits` (num_layers, B, E).
+
+        Raises:
+            TypeError: If x is not float32.
+            ValueError: If its shape does not fit the network, or an expert does not exist.
+        """
+        if x.dtype != jnp.float32:
+            raise TypeError(f"x is {x.dtype}, expected float32 in [0, 1]; call the restorer itself")
+        if x.ndim != 4 or x.shape[3] != self._config.in_chans or 0 in x.shape:
+            raise ValueError(f"x has shape {x.shape}, expected (B, H, W, {self._config.in_chans})")
+        width, scale = x.shape[2], self._config.scale
+        if width % 2:
+            mode = "reflect" if width > 1 else "edge"
+            x = jnp.pad(x, ((0, 0), (0, 0), (0, 1), (0, 0)), mode=mode)
+        y, routing = self._apply(self.variables, x, self._forced(expert, x.shape[0]))
+        y = y[:, :, : width * scale] if width % 2 else y
+        return (y, routing) if return_routing else y
+
+    def _apply_model(self, variables: Mapping[str, Any], x: Array, expert: Array | None) -> Any:
+        return self._programs.model.apply(variables, x, expert=expert, return_routing=True)
+
+    def _forced(self, expert: Any, batch: int) -> Array | None:
+        if expert is None:
+            return None
+        layers, names = self._config.num_layers, self._config.experts
+        shape = np.shape(expert)
+        if shape not in ((), (layers, batch)):
+            raise ValueError(f"expert has shape {shape}, expected {(layers, batch)}: layers, batch")
+        with contextlib.suppress(jax.errors.TracerArrayConversionError):
+            values = np.asarray(expert)
+            if values.min() < 0 or values.max() >= len(names):
+                raise ValueError(f"expert is {expert}, expected 0 to {len(names) - 1} for {names}")
+        return jnp.broadcast_to(jnp.asarray(expert, jnp.int32), (layers, batch))
+
+    def _open(self, image: np.ndarray, index: int) -> Job:
+        _check_image(image)
+        plan = self._plan(image.shape[0], image.shape[1])
+        job = Job(image, index, plan, self._config.in_chans, self._config.scale)
+        if self._route_image and plan.num_tiles > 1:
+            job.biases = [self._choose_for_all(job, plane) for plane in range(job.num_planes)]
+        else:
+            job.biases = [self._programs.no_bias()] * job.num_planes
+        return job
+
+    def _choose_for_all(self, job: Job, plane: int) -> np.ndarray:
+        """Runs the reduced image through the network, for its choice of experts alone."""
+        batch = self._batch_size
+        x = np.repeat(job.overview(plane)[None], batch, axis=0)
+        bias = np.repeat(self._programs.no_bias()[:, None], batch, axis=1)
+        samples = np.full((batch, 2), (job.index, plane), np.uint32)
+        _, expert = self._programs.run(x, bias, samples)
+        return self._programs.forcing_bias(np.asarray(expert)[:, 0])
+
+    def _plan(self, height: int, width: int) -> TilePlan:
+        if self._tile == "none":
+            return plan_whole(height, width)
+        if self._tile == "released":
+            return plan_released(height, width)
+        if self._tile == "auto":
+            if self._whole_fits(height, width):
+                return plan_whole(height, width)
+            return plan_tiles(height, width, self._auto_tile(), self._overlap)
+        return plan_tiles(height, width, int(self._tile), self._overlap)
+
+    def _whole_fits(self, height: int, width: int) -> bool:
+        """Decides by an estimate first, then by XLA's analysis of the very program."""
+        shape = (self._batch_size, height, width + width % 2)
+        pixels = math.prod(shape)
+        surely = pixels * self._config.embed_dim * ROUGH_BYTES <= self._memory_limit
+        if surely or pixels * self._bytes_per_pixel() <= self._memory_limit:
+            return self._programs.memory_bytes(shape) <= self._memory_limit
+        return False
+
+    @functools.cached_property
+    def _memory_limit(self) -> float:
+        """Bytes one program may take; fixed at first use, so that equal images are cut equally."""
+        return MEMORY_SHARE * available_bytes()
+
+    def _bytes_per_pixel(self) -> float:
+        """Extrapolates from the largest program, at least the one that tiles would need."""
+        tile = self._auto_tile()
+        shapes = {*self.compiled_shapes, (self._batch_size, tile, tile)}
+        largest = max(shapes, key=math.prod)
+        return self._programs.memory_bytes(largest) / math.prod(largest)
+
+    def _auto_tile(self) -> int:
+        for tile in AUTO_TILES:
+            if self._programs.memory_bytes((self._batch_size, tile, tile)) <= self._memory_limit:
+                return tile
+        return AUTO_TILES[-1]
+
+
+class _Batches:
+    """Gathers tiles of equal shape and runs them, `batch_size` at a time."""
+
+    def __init__(self, programs: Programs, batch_size: int, in_flight: int):
+        self._programs, self._batch_size = programs, batch_size
+        self._limit = in_flight
+        self._gathered: dict[tuple[int, int], list[Tile]] = {}
+        self._running: collections.deque[tuple[list[Tile], jax.Array]] = collections.deque()
+
+    def add(self, tile: Tile) -> None:
+        """Takes a tile; runs its batch if that is full."""
+        tiles = self._gathered.setdefault(tile.shape, [])
+        tiles.append(tile)
+        if len(tiles) == self._batch_size:
+            self._run(self._gathered.pop(tile.shape))
+
+    def flush(self) -> None:
+        """Runs what is gathered and collects all outputs."""
+        while self._gathered:
+            self._run(self._gathered.pop(next(iter(self._gathered))))
+        while self._running:
+            self._collect()
+
+    def _run(self, tiles: list[Tile]) -> None:
+        # A last batch is filled up by repetition, as another shape would have to be compiled; only
+        # what is alone from the start runs alone.
+        alone = len(tiles) == 1 and (self._batch_size, *tiles[0].shape) not in self._programs.shapes
+        batch_size = 1 if alone else self._batch_size
+        full = [tiles[min(i, len(tiles) - 1)] for i in range(batch_size)]
+        x = np.stack([t.job.pixels(t.row, t.column, t.plane) for t in full])
+        bias = np.stack([t.job.biases[t.plane] for t in full], axis=1)
+        samples = np.array([(t.job.index, t.number) for t in full], np.uint32)
+        output, _ = self._programs.run(x, bias, samples)
+        self._running.append((tiles, output))
+        while len(self._running) >= self._limit:
+            self._collect()
+
+    def _collect(self) -> None:
+        tiles, output = self._running.popleft()
+        for tile, values in zip(tiles, np.asarray(output), strict=False):
+            tile.job.add(tile, values)
+
+
+def _accelerator_batch(tile: TileMode) -> int:
+    side = RELEASED_TILE if tile == "released" else tile
+    return max(ACCELERATOR_PIXELS // side**2, 1) if isinstance(side, int) else 1
+
+
+def _require(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, expected one of {allowed}")
+
+
+def _checked_tile(tile: Any, overlap: int) -> TileMode:
+    if isinstance(tile, int) and not isinstance(tile, bool):
+        check_tile(tile, overlap)
+    elif tile not in ("none", "auto", "released"):
+        raise ValueError(f"tile is {tile!r}, expected 'none', 'auto', 'released' or a number")
+    elif tile == "auto":
+        check_tile(AUTO_TILES[-1], overlap)
+    return tile
+
+
+def _check_image(image: np.ndarray) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype not in (np.uint8, np.uint16, np.float32):
+        seen = getattr(image, "dtype", type(image).__name__)
+        raise TypeError(f"the image is {seen}, expected a NumPy array of uint8, uint16 or float32")
+    if image.ndim not in (2, 3) or 0 in image.shape or image.shape[2:] not in ((), (1,), (3,)):
+        raise ValueError(
+            f"the image has shape {image.shape}, expected (H, W), (H, W, 1) or (H, W, 3)"
+            + ("; keep the alpha channel apart" if image.shape[2:] in ((2,), (4,)) else "")
+        )
