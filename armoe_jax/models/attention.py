@@ -1,15 +1,17 @@
 """Window self-attention with two orientations of one window, and a local depthwise branch."""
 
+import functools
 import math
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm
+from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm, linear_init
 from armoe_jax.ops import windows
-from armoe_jax.ops.attention import window_attention
+from armoe_jax.ops.attention import attend_in_windows
+from armoe_jax.ops.linear import dense
 
 
 class PositionBias(nn.Module):
@@ -36,6 +38,27 @@ class PositionBias(nn.Module):
             x = nn.relu(LayerNorm(name=f"norm{j}")(x))
             x = Dense(features, name=f"dense{j}")(x)
         return windows.relative_bias(x, self.window)
+
+
+class ProjectionParameters(nn.Module):
+    """Kernel and bias of a linear layer whose product is computed in parts.
+
+    Attributes:
+        features: Output width.
+        use_bias: Whether there is a bias.
+    """
+
+    features: int
+    use_bias: bool
+
+    @nn.compact
+    def __call__(
+        self, in_features: int
+    ) -> tuple[Float[Array, "c o"], Float[Array, " o"] | None]:
+        """Returns kernel and bias (or None)."""
+        kernel = self.param("kernel", linear_init, (in_features, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
+        return kernel, bias
 
 
 class WindowAttention(nn.Module):
@@ -66,70 +89,77 @@ class WindowAttention(nn.Module):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        shifted: bool | Int[Array, ""],
+        shifted: Int[Array, ""],
         *,
         deterministic: bool = True,
     ) -> Float[Array, "b h w c"]:
-        """Attends within windows, moved by half their size if `shifted` (0 or 1 if traced)."""
+        """Attends within windows, moved by half their size where `shifted` is 1 (else 0)."""
         _, height, width, c = x.shape
-        qkv = Dense(3 * c, use_bias=self.qkv_bias, dtype=self.dtype, name="qkv")(x)
-        local = DepthwiseConv(name="local_conv")(qkv[..., 2 * c :])
-        multiple = math.lcm(*self.window)
-        qkv = windows.pad_bottom_right(
-            qkv, windows.padded_size(height, multiple), windows.padded_size(width, multiple)
+        branches = self._project(x)
+        local = DepthwiseConv(name="local_conv")(
+            jnp.concatenate([qkv[..., -(c // 2) :] for qkv in branches], axis=-1)
         )
-        branches = [
-            self._branch(qkv, branch, shifted, deterministic=deterministic) for branch in (0, 1)
-        ]
-        attended = jnp.concatenate(branches, axis=-1)[:, :height, :width] + local
+        multiple = math.lcm(*self.window)
+        to_size = (windows.padded_size(height, multiple), windows.padded_size(width, multiple))
+        attended = jax.lax.cond(
+            shifted,
+            functools.partial(self._attend, shift=True),
+            functools.partial(self._attend, shift=False),
+            [windows.pad_bottom_right(qkv, *to_size) for qkv in branches],
+            self._position_biases(c),
+            self._dropout_key(deterministic=deterministic),
+        )
+        attended = attended[:, :height, :width] + local
         out = Dense(c, dtype=self.dtype, name="proj")(attended)
         return nn.Dropout(self.drop_rate, deterministic=deterministic)(out)
 
-    @nn.nowrap
-    def _scale(self, head_dim: int) -> float:
-        return self.qk_scale if self.qk_scale else head_dim**-0.5
+    def _project(self, x: Float[Array, "b h w c"]) -> list[Float[Array, "b h w c3half"]]:
+        """Returns queries, keys and values of each orientation, from one stored projection.
 
-    def _branch(
-        self,
-        qkv: Float[Array, "b hp wp c3"],
-        branch: int,
-        shifted: bool | Int[Array, ""],
-        *,
-        deterministic: bool,
-    ) -> Float[Array, "b hp wp half"]:
-        b, height, width, c3 = qkv.shape
-        half = c3 // 6
-        window = self.window if branch == 0 else self.window[::-1]
-        heads = self.num_heads // 2
-        bias = PositionBias(window, half // 16, heads, name=f"pos_bias_{branch}")()
+        Two products whose results are what the orientations need save slicing a large array.
+        """
+        c = x.shape[-1]
+        kernel, bias = ProjectionParameters(3 * c, self.qkv_bias, name="qkv")(c)
+        kernel = kernel.reshape(c, 3, 2, c // 2)
+        bias = None if bias is None else bias.reshape(3, 2, c // 2)
+        return [
+            dense(
+                x,
+                kernel[:, :, i].reshape(c, -1),
+                None if bias is None else bias[:, i].reshape(-1),
+                jnp.dtype(self.dtype),
+            )
+            for i in (0, 1)
+        ]
 
-        x = qkv.reshape(b, height, width, 3, 2, half)[:, :, :, :, branch].reshape(
-            b, height, width, 3 * half
-        )
-        shift = (window[0] // 2, window[1] // 2)
-        x = windows.roll(x, (shift[0] * shifted, shift[1] * shifted))
-        x = windows.partition(x, window)
-        x = x.reshape(*x.shape[:3], 3, heads, half // heads).transpose(3, 0, 1, 4, 2, 5)
-        labels = None
-        if not (isinstance(shifted, bool) and not shifted):
-            labels = jnp.asarray(windows.region_labels(height, width, window)) * shifted
-        out = window_attention(
-            x[0] * self._scale(half // heads),
-            x[1],
-            x[2],
-            bias,
-            labels,
-            self._attention_dropout(x[0], deterministic=deterministic),
-        )
-        out = out.swapaxes(2, 3).reshape(b, -1, window[0] * window[1], half)
-        out = windows.merge(out, window, height, width)
-        return windows.roll(out, (-shift[0] * shifted, -shift[1] * shifted))
+    def _position_biases(self, c: int) -> list[Float[Array, "m n n"]]:
+        return [
+            PositionBias(window, c // 32, self.num_heads // 2, name=f"pos_bias_{i}")()
+            for i, window in enumerate((self.window, self.window[::-1]))
+        ]
 
-    def _attention_dropout(
-        self, q: Float[Array, "b windows m n d"], *, deterministic: bool
-    ) -> Float[Array, "b windows m n n"] | None:
+    def _dropout_key(self, *, deterministic: bool) -> PRNGKeyArray | None:
         if deterministic or self.attn_drop_rate == 0:
             return None
-        keep = 1.0 - self.attn_drop_rate
-        shape = (*q.shape[:-1], q.shape[-2])
-        return jax.random.bernoulli(self.make_rng("dropout"), keep, shape) / keep
+        return self.make_rng("dropout")
+
+    @nn.nowrap
+    def _attend(
+        self,
+        branches: list[Float[Array, "b hp wp c3half"]],
+        biases: list[Float[Array, "m n n"]],
+        key: PRNGKeyArray | None,
+        *,
+        shift: bool,
+    ) -> Float[Array, "b hp wp c"]:
+        """Runs both orientations, each on its half of the channels."""
+        outs = []
+        for i, (qkv, bias) in enumerate(zip(branches, biases, strict=True)):
+            window = self.window if i == 0 else self.window[::-1]
+            drop = None
+            if key is not None:
+                drop = (jax.random.fold_in(key, i), self.attn_drop_rate)
+            head_dim = qkv.shape[-1] // (3 * bias.shape[0])
+            scale = self.qk_scale if self.qk_scale else head_dim**-0.5
+            outs.append(attend_in_windows(qkv, bias, window, scale=scale, shift=shift, drop=drop))
+        return jnp.concatenate(outs, axis=-1)

@@ -1,11 +1,11 @@
 """Spatially gated feed-forward network (SGFN)."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm
+from armoe_jax.ops.activation import gelu
 
 
 class SpatialGateFFN(nn.Module):
@@ -24,7 +24,7 @@ class SpatialGateFFN(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Returns features of the same shape."""
-        hidden = jax.nn.gelu(Dense(self.hidden_dim, dtype=self.dtype, name="fc1")(x), approximate=False)
+        hidden = gelu(Dense(self.hidden_dim, dtype=self.dtype, name="fc1")(x))
         value, gate = jnp.split(hidden, 2, axis=-1)
         gate = DepthwiseConv(name="conv")(LayerNorm(name="norm")(gate))
         return Dense(x.shape[-1], dtype=self.dtype, name="fc2")(value * gate)

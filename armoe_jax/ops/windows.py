@@ -42,13 +42,12 @@ def merge(
 
 
 def roll(
-    x: Shaped[Array, "b h w c"], shift: tuple[int | Int[Array, ""], int | Int[Array, ""]]
+    x: Shaped[Array, "b h w c"], shift: tuple[int, int]
 ) -> Shaped[Array, "b h w c"]:
-    """Moves rows up and columns left by `shift`, cyclically; the amounts may be traced."""
-    rows, columns = shift
-    if isinstance(rows, int) and isinstance(columns, int) and rows == columns == 0:
+    """Moves rows up and columns left by `shift`, cyclically."""
+    if shift == (0, 0):
         return x
-    return jnp.roll(x, (-rows, -columns), axis=(1, 2))
+    return jnp.roll(x, (-shift[0], -shift[1]), axis=(1, 2))
 
 
 def region_labels(height: int, width: int, window: tuple[int, int]) -> Int[np.ndarray, "windows n"]:
