@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -144,14 +144,16 @@ def cut_into_records(
         ModuleNotFoundError: If the package array_record is absent (it has no Windows wheel).
         OSError: If the disk is full.
     """
-    from array_record.python.array_record_module import ArrayRecordWriter
+    from array_record.python.array_record_module import (
+        ArrayRecordWriter,  # pyright: ignore[reportUnknownVariableType]
+    )
 
     path = _cache_path(source, folder, f"cut{size}-{step}", ".array_record")
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
         temporary = temporary_name(path)
-        writer = ArrayRecordWriter(str(temporary), "group_size:1,uncompressed")
+        writer = cast(Any, ArrayRecordWriter)(str(temporary), "group_size:1,uncompressed")
         with Progress(len(source), "cutting") as progress:
             for number in range(len(source)):
                 for part in cut(source[number], size, step, scale):

@@ -185,12 +185,13 @@ def _checked(cls: type[Component], mapping: Mapping[str, Any]) -> dict[str, Any]
     for name, value in mapping.items():
         if name not in defaults:
             raise KeyError(f"data has no field {name!r}; it has {', '.join(defaults)}")
-        checked[name] = _converted(name, value, type(defaults[name]))
+        checked[name] = _converted(name, value, defaults[name])
     return checked
 
 
-def _converted(name: str, value: Any, expected: type) -> Any:
+def _converted(name: str, value: Any, default: Any) -> Any:
     """Returns a value of the default's type; lists become tuples, integers floats."""
+    expected: type[Any] = type(default)
     if expected is tuple and isinstance(value, list):
         return tuple(cast(list[Any], value))
     if expected is float and type(value) is int:
