@@ -8,6 +8,7 @@ from armoe_jax.experts import EXPERTS
 
 UPSAMPLERS = ("icar", "lightSR", "")
 RESIDUAL_FORMS = ("1conv", "3conv")
+_FLOAT_FIELDS = ("mlp_ratio", "qk_scale", "drop_rate", "attn_drop_rate", "img_range")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ARMoEConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ARMoEConfig":
-        """Makes a config from a mapping of field names.
+        """Makes a config from a mapping of field names, such as one read from JSON.
 
         Raises:
             ValueError: A field is unknown or has a value that is not allowed.
@@ -95,7 +96,15 @@ class ARMoEConfig:
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(f"unknown architecture fields {unknown}; known are {sorted(known)}")
-        return cls(**values)
+        return cls(**{name: _plain(name, value) for name, value in values.items()})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Turns lists into tuples, and whole numbers into floats where a field is a float."""
+    if isinstance(value, list):
+        return tuple(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole and name in _FLOAT_FIELDS else value
 
 
 def _check(config: ARMoEConfig) -> None:
