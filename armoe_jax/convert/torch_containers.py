@@ -7,12 +7,13 @@ the pickle only; bytes are read storage by storage on request.
 import io
 import mmap
 import re
+import reprlib
 import struct
 import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol, cast
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -29,51 +30,8 @@ _CENTRAL_ENTRY = re.compile(rb"PK\x01\x02")
 # The first pickle of torch.save's old format is this number, the second is the version.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
-# What pickles begin with: the protocol's number, or in protocol 0 a name or a mark.
-_PICKLE_START = re.compile(rb"\x80[\x00-\x05]|c[\w.]+\n[\w.]+\n|\(")
-
-
-class Container(Protocol):
-    """An open .pth file.
-
-    Attributes:
-        contents: What was saved, with `TensorRecord` in place of tensors.
-    """
-
-    contents: object
-
-    def read(self, storage: Storage) -> Shaped[np.ndarray, " n"]:
-        """Returns the elements of a storage, read-only."""
-        ...
-
-
-@contextmanager
-def open_container(path: Path) -> Generator[Container]:
-    """Opens a .pth file of either format.
-
-    Raises:
-        ValueError: It is neither, is damaged, or holds something else than tensors. Messages do
-            not name the file; the caller does.
-    """
-    with path.open("rb") as file:
-        head = file.read(256)
-        if not head:
-            raise ValueError("it is empty (0 bytes)")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-            if head.startswith(ZIP_MAGIC):
-                with _open_zip(file, mapped) as archive:
-                    yield _ZipContainer(archive, size=len(mapped))
-            elif _PICKLE_START.match(head):
-                yield _LegacyContainer(mapped)
-            else:
-                raise ValueError(_wrong_magic(head))
-
-
-def _wrong_magic(head: bytes) -> str:
-    return (
-        f"it starts with {head[:8]!r}, so it is no file of torch.save (neither the zip format nor "
-        "the older one)"
-    )
+# What pickles begin with: the protocol's number; before protocol 2 a name, a mark or a dict.
+_PICKLE_START = re.compile(rb"\x80[\x00-\x05]|c[\w.]+\n[\w.]+\n|[(}]")
 
 
 def dtype_of(storage: Storage) -> np.dtype:
@@ -83,17 +41,18 @@ def dtype_of(storage: Storage) -> np.dtype:
     return np.dtype(storage.dtype).newbyteorder("<")
 
 
-def _elements(data: bytes | mmap.mmap, storage: Storage, offset: int = 0) -> np.ndarray:
-    return np.frombuffer(data, dtype_of(storage), storage.num_elements, offset)
+def _mapped(file: io.BufferedReader) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
 @contextmanager
-def _open_zip(file: IO[bytes], mapped: mmap.mmap) -> Generator[zipfile.ZipFile]:
+def _open_zip(file: io.BufferedReader) -> Generator[zipfile.ZipFile]:
     # Every entry of the directory begins with this mark, so that counting marks bounds what
     # opening the archive costs, before it is opened.
-    for count, _ in enumerate(_CENTRAL_ENTRY.finditer(mapped)):
-        if count >= MAX_ENTRIES:
-            raise ValueError(f"its archive has more than {MAX_ENTRIES} entries")
+    with _mapped(file) as mapped:
+        for count, _ in enumerate(_CENTRAL_ENTRY.finditer(mapped)):
+            if count >= MAX_ENTRIES:
+                raise ValueError(f"its archive has more than {MAX_ENTRIES} entries")
     try:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
@@ -102,7 +61,7 @@ def _open_zip(file: IO[bytes], mapped: mmap.mmap) -> Generator[zipfile.ZipFile]:
         yield archive
 
 
-class _ZipContainer:
+class ZipContainer:
     """ROOT/data.pkl, ROOT/byteorder and one entry ROOT/data/KEY for each storage, all stored."""
 
     def __init__(self, archive: zipfile.ZipFile, size: int):
@@ -127,7 +86,7 @@ class _ZipContainer:
                 f"its entry {name} has {self._entries[name].file_size} bytes, but the pickle "
                 f"declares {storage.num_elements} elements of {storage.dtype} ({declared} bytes)"
             )
-        return _elements(self._read_entry(name), storage)
+        return np.frombuffer(self._read_entry(name), dtype_of(storage))
 
     def _find_root(self) -> str:
         roots = [name.removesuffix("/data.pkl") for name in self._entries if _is_pickle(name)]
@@ -176,59 +135,100 @@ def _checked_entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     return entries
 
 
-class _LegacyContainer:
+class LegacyContainer:
     """Five pickles: magic, version, machine, contents, keys. Then length and bytes of each key."""
 
-    def __init__(self, mapped: mmap.mmap):
-        self._mapped = mapped
-        mapped.seek(0)
-        magic, _ = self._next_pickle()
+    def __init__(self, file: io.BufferedReader):
+        self._file = file
+        with _mapped(file) as mapped:
+            self._read_pickles(mapped)
+
+    def _read_pickles(self, mapped: mmap.mmap) -> None:
+        magic, _ = _next_pickle(mapped)
         if magic != LEGACY_MAGIC:
             raise ValueError(_wrong_magic(mapped[:8]))
-        version, _ = self._next_pickle()
+        version, _ = _next_pickle(mapped)
         if version != LEGACY_VERSION:
-            raise ValueError(f"its format has version {version!r}; {LEGACY_VERSION} is read")
-        machine, _ = self._next_pickle()
+            raise ValueError(
+                f"its format has version {reprlib.repr(version)}; {LEGACY_VERSION} is read"
+            )
+        machine, _ = _next_pickle(mapped)
         if not isinstance(machine, dict) or cast(Any, machine).get("little_endian") is not True:
             raise ValueError("it was written on a big-endian machine, which is not supported")
-        self.contents, storages = self._next_pickle()
-        keys, _ = self._next_pickle()
-        self._offsets = self._locate(keys, storages)
+        self.contents, storages = _next_pickle(mapped)
+        keys, _ = _next_pickle(mapped)
+        self._offsets = _locate_storages(mapped, keys, storages)
 
     def read(self, storage: Storage) -> Shaped[np.ndarray, " n"]:
         """Returns the elements of a storage, read-only."""
         offset = self._offsets.get(storage.key)
         if offset is None:
             raise ValueError(f"it lacks the storage {storage.key!r}")
-        num_bytes = storage.num_elements * dtype_of(storage).itemsize
-        return _elements(self._mapped[offset : offset + num_bytes], storage)
+        self._file.seek(offset)
+        data = self._file.read(storage.num_elements * dtype_of(storage).itemsize)
+        return np.frombuffer(data, dtype_of(storage))
 
-    def _next_pickle(self) -> tuple[object, dict[str, Storage]]:
-        start = self._mapped.tell()
-        length = torch_pickle.scan(self._mapped)  # type: ignore[arg-type]
-        return torch_pickle.load(self._mapped[start : start + length])
 
-    def _locate(self, keys: object, storages: dict[str, Storage]) -> dict[str, int]:
-        """Returns where the bytes of each storage begin."""
-        keys = cast(list[Any], keys) if isinstance(keys, list) else []
-        if sorted(storages) != sorted(map(str, keys)):
-            raise ValueError("its list of storages is not that of its tensors")
-        offsets: dict[str, int] = {}
-        position = self._mapped.tell()
-        for key in keys:
-            storage = storages[str(key)]
-            start = position + 8
-            position = start + storage.num_elements * dtype_of(storage).itemsize
-            if position > len(self._mapped):
-                raise ValueError(
-                    f"it is truncated: storage {key!r} ends at byte {position} of "
-                    f"{len(self._mapped)}"
-                )
-            (stored,) = struct.unpack_from("<q", self._mapped, start - 8)
-            if stored != storage.num_elements:
-                raise ValueError(
-                    f"its storage {key!r} has {stored} elements, but the pickle declares "
-                    f"{storage.num_elements}"
-                )
-            offsets[storage.key] = start
-        return offsets
+def _wrong_magic(head: bytes) -> str:
+    return (
+        f"it starts with {head[:8]!r}, so it is no file of torch.save (neither the zip format nor "
+        "the older one)"
+    )
+
+
+def _next_pickle(mapped: mmap.mmap) -> tuple[object, dict[str, Storage]]:
+    start = mapped.tell()
+    length = torch_pickle.scan(mapped)
+    return torch_pickle.load(mapped[start : start + length])
+
+
+def _locate_storages(
+    mapped: mmap.mmap, keys: object, storages: dict[str, Storage]
+) -> dict[str, int]:
+    """Returns where the bytes of each storage begin."""
+    keys = cast(list[Any], keys) if isinstance(keys, list) else []
+    if not all(isinstance(key, str) for key in keys) or sorted(storages) != sorted(keys):
+        raise ValueError("its list of storages is not that of its tensors")
+    offsets: dict[str, int] = {}
+    position = mapped.tell()
+    for key in keys:
+        storage = storages[key]
+        start = position + 8
+        position = start + storage.num_elements * dtype_of(storage).itemsize
+        if position > len(mapped):
+            raise ValueError(
+                f"it is truncated: storage {key!r} ends at byte {position} of {len(mapped)}"
+            )
+        (stored,) = struct.unpack_from("<q", mapped, start - 8)
+        if stored != storage.num_elements:
+            raise ValueError(
+                f"its storage {key!r} has {stored} elements, but the pickle declares "
+                f"{storage.num_elements}"
+            )
+        offsets[key] = start
+    return offsets
+
+
+Container = ZipContainer | LegacyContainer
+"""An open .pth file: `contents`, with `TensorRecord` in place of tensors, and `read(storage)`."""
+
+
+@contextmanager
+def open_container(path: Path) -> Generator[Container]:
+    """Opens a .pth file of either format.
+
+    Raises:
+        ValueError: It is neither, is damaged, or holds something else than tensors. Messages do
+            not name the file; the caller does.
+    """
+    with path.open("rb") as file:
+        head = file.read(256)
+        if not head:
+            raise ValueError("it is empty (0 bytes)")
+        if head.startswith(ZIP_MAGIC):
+            with _open_zip(file) as archive:
+                yield ZipContainer(archive, size=path.stat().st_size)
+        elif _PICKLE_START.match(head):
+            yield LegacyContainer(file)
+        else:
+            raise ValueError(_wrong_magic(head))

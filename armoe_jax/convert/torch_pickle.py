@@ -8,10 +8,12 @@ below. Records are tuples, so no pickle can change them or anything that they ho
 """
 
 import io
+import mmap
 import pickle
 import pickletools
+import reprlib
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """Longest pickle that is read; that of the full network with its buffers has 0.5 MB."""
@@ -29,6 +31,10 @@ STORAGE_DTYPES = {
     "BoolStorage": "bool",
 }
 """Class in the module torch -> NumPy's name of its element type."""
+
+
+# Values out of a file: written out in full, nested ones could fill the memory.
+_short = reprlib.repr
 
 
 class Storage(NamedTuple):
@@ -62,7 +68,7 @@ class TensorRecord(NamedTuple):
         return count
 
 
-def scan(stream: IO[bytes]) -> int:
+def scan(stream: io.BytesIO | mmap.mmap) -> int:
     """Walks one pickle from the stream's position to its end without performing it.
 
     Args:
@@ -77,7 +83,7 @@ def scan(stream: IO[bytes]) -> int:
     """
     start = stream.tell()
     try:
-        for index, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for index, (opcode, argument, _) in enumerate(pickletools.genops(cast(Any, stream))):
             _check_opcode(opcode.name, argument, index)
             if stream.tell() - start > MAX_PICKLE_BYTES:
                 raise _RefusedError(f"its pickle is longer than {MAX_PICKLE_BYTES} bytes")
@@ -144,8 +150,8 @@ def _build_tensor(
         raise _RefusedError("a tensor in its pickle has no storage")
     if not (_is_count(offset) and _are_counts(shape) and _are_counts(stride)):
         raise _RefusedError(
-            f"a tensor in its pickle has offset {offset!r}, shape {shape!r}, stride {stride!r}; "
-            "integers of 0 or more are needed"
+            f"a tensor in its pickle has offset {_short(offset)}, shape {_short(shape)}, stride "
+            f"{_short(stride)}; integers of 0 or more are needed"
         )
     record = TensorRecord(storage, offset, tuple(shape), tuple(stride))  # type: ignore[arg-type]
     _check_bounds(record)
@@ -194,7 +200,7 @@ _ALLOWED_NAMES: dict[tuple[str, str], object] = {
 _OPCODE_NAMES = """
     PROTO FRAME STOP MARK MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET POP POP_MARK
     NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
-    UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES
+    STRING BINSTRING SHORT_BINSTRING UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES
     EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS
     EMPTY_DICT DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID
 """
@@ -230,7 +236,7 @@ def _look_up(module: str, name: str) -> object:
 
 
 class _AllowListUnpickler(pickle.Unpickler):
-    def __init__(self, stream: IO[bytes]):
+    def __init__(self, stream: io.BytesIO):
         super().__init__(stream)
         self.storages: dict[str, Storage] = {}
 
@@ -249,16 +255,18 @@ def _parse_persistent_id(pid: Any) -> Storage:
     """Reads ("storage", class, key, device, length), in old files followed by a view or None."""
     fields: list[Any] = list(cast(tuple[Any, ...], pid)) if isinstance(pid, tuple) else []
     if len(fields) not in (5, 6) or fields[0] != "storage":
-        raise _RefusedError(f"its pickle has the persistent id {pid!r}; a storage is needed")
+        raise _RefusedError(
+            f"its pickle has the persistent id {_short(fields)}; a storage is needed"
+        )
     _, kind, key, _, num_elements = fields[:5]
     if len(fields) == 6 and fields[5] is not None:
         raise _RefusedError(
-            f"storage {key!r} is a view of another one; save the file with a newer torch"
+            f"storage {_short(key)} is a view of another one; save it with a newer torch"
         )
     if not isinstance(kind, _StorageType) or not isinstance(key, str):
-        raise _RefusedError(f"its pickle has a storage of kind {kind!r} and key {key!r}")
+        raise _RefusedError(f"its pickle has a storage of kind {_short(kind)}, key {_short(key)}")
     if not _is_count(num_elements):
-        raise _RefusedError(f"storage {key!r} has length {num_elements!r}")
+        raise _RefusedError(f"storage {key!r} has length {_short(num_elements)}")
     return Storage(key, kind.dtype, num_elements)
 
 

@@ -1,5 +1,7 @@
 """State dicts out of .pth files, as NumPy arrays."""
 
+import itertools
+import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -119,5 +121,6 @@ def _view(elements: np.ndarray, record: TensorRecord) -> np.ndarray:
 
 
 def _some(names: Iterable[object]) -> str:
-    shown = [str(name)[:60] for name in names]
-    return f"{shown[:8]}{' and more' if len(shown) > 8 else ''}"
+    first = list(itertools.islice(names, 9))
+    shown = [repr(name[:80]) if isinstance(name, str) else reprlib.repr(name) for name in first]
+    return f"{', '.join(shown[:8])}{' and more' if len(first) > 8 else ''}"

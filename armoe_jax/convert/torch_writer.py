@@ -5,12 +5,12 @@ that describes the tensors and one entry for each storage. The pickle is put tog
 opcodes, since the standard pickler can only name classes that it can import.
 """
 
+import io
 import pickle
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def _bytes(array: np.ndarray) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
 
 
-def _write_entry(archive: zipfile.ZipFile, file: IO[bytes], name: str, data: bytes) -> None:
+def _write_entry(archive: zipfile.ZipFile, file: io.BufferedWriter, name: str, data: bytes) -> None:
     entry = zipfile.ZipInfo(f"{_ROOT}/{name}")  # dated 1980, the format's zero
     start = file.tell() + _LOCAL_HEADER_BYTES + len(entry.filename) + 4
     padding = -start % _ALIGNMENT
