@@ -98,7 +98,7 @@ def build(
     check_unique_stems(list(sources))
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    jobs, finished, summary = _plan(sources, trees)
+    jobs, finished, summary = plan(sources, trees)
     on_start(len(jobs))
     for outcome in run_jobs(jobs, workers):
         if outcome.failure:
@@ -113,10 +113,17 @@ def build(
     return summary
 
 
-def _plan(
+def plan(
     sources: Sequence[Path], trees: Sequence[Tree]
 ) -> tuple[list[Job], dict[Path, dict[str, Record]], Summary]:
-    """Finds out what is done; returns what is left, the valid records by tree, and the count."""
+    """Makes the trees' folders and finds out what is done.
+
+    Returns:
+        What is left to do, the valid records by tree and name, and the count of those.
+
+    Raises:
+        ValueError: As `build`.
+    """
     finished: dict[Path, dict[str, Record]] = {}
     stems = {path.stem for path in sources}
     for tree in trees:
@@ -140,7 +147,8 @@ def _plan(
                 summary.reused += 1
             else:
                 finished[tree.folder].pop(source.stem, None)
-                (tree.records / f"{source.stem}.json").unlink(missing_ok=True)
+                for suffix in (".json", ".failed"):
+                    (tree.records / f"{source.stem}{suffix}").unlink(missing_ok=True)
                 missing.append(tree)
         if missing:
             jobs.append(Job(source, tuple(missing)))

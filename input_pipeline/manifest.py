@@ -115,10 +115,13 @@ def start(tree: Tree) -> dict[str, Record]:
         _refuse_other_settings(tree.folder, json.loads(stored_header.read_text()), header)
     else:
         write_atomically(stored_header, _to_json(header))
-    for path in tree.records.glob("*.json"):
-        record = json.loads(path.read_text())
-        finished[record["name"]] = record
-    return finished
+    return {**finished, **read_records(tree)}
+
+
+def read_records(tree: Tree) -> dict[str, Record]:
+    """Returns the records of an unfinished build by name."""
+    records = [json.loads(path.read_text()) for path in tree.records.glob("*.json")]
+    return {record["name"]: record for record in records}
 
 
 def add_record(tree: Tree, record: Record) -> None:

@@ -191,11 +191,11 @@ def _checked(cls: type[Component], mapping: Mapping[str, Any]) -> dict[str, Any]
 
 def _converted(name: str, value: Any, default: Any) -> Any:
     """Returns a value of the default's type; lists become tuples, integers floats."""
-    expected: type[Any] = type(default)
-    if expected is tuple and isinstance(value, list):
+    kind = cast(type[object], type(default))
+    if kind is tuple and isinstance(value, list):
         return tuple(cast(list[Any], value))
-    if expected is float and type(value) is int:
+    if kind is float and type(value) is int:
         return float(value)
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise TypeError(f"data.{name} is {value!r}, expected a value of {expected.__name__}")
+    if type(value) is not kind:
+        raise TypeError(f"data.{name} is {value!r}, expected a value of {kind.__name__}")
     return value

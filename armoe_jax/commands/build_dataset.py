@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vtm-decoder", default="", metavar="DecoderApp", help="needed for codec vtm")
     add("--vtm-encoder-config", default="", metavar="CFG", help="cfg/encoder_intra_vtm.cfg")
     add("--workers", type=int, default=0, help="processes; default: one per core")
+    add("--beam", default=None, metavar="OPTIONS", help="run on Apache Beam with these options")
     add("--verify", action="store_true", help="check every file against the manifest afterwards")
 
 
@@ -75,6 +76,8 @@ def _build(args: argparse.Namespace) -> bool:
     from input_pipeline.progress import Progress
 
     sources, trees = _sources(args.source), plan_trees(args)
+    if args.beam is not None:
+        return _build_with_beam(args.beam, sources, trees)
     with Progress(0, "coding") as progress:
 
         def advance(outcome: Outcome) -> None:
@@ -87,6 +90,17 @@ def _build(args: argparse.Namespace) -> bool:
             on_start=progress.set_total,
             on_outcome=advance,
         )
+    _report(summary, trees)
+    return not summary.failures
+
+
+def _build_with_beam(options: str, sources: list[Path], trees: "list[Tree]") -> bool:
+    from input_pipeline.beam_build import build_with_beam
+
+    try:
+        summary = build_with_beam(sources, trees, pipeline_options=options.split())
+    except ModuleNotFoundError as error:
+        raise ValueError(str(error)) from error
     _report(summary, trees)
     return not summary.failures
 
