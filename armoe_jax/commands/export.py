@@ -1,0 +1,59 @@
+"""`armoe-jax export`: writes a network as StableHLO that runs without the model code."""
+
+import argparse
+import sys
+
+HELP = "Export a checkpoint to StableHLO: a file that runs with JAX alone."
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the sub-command's arguments."""
+    parser.add_argument("checkpoint", metavar="CKPT", help="anything that restore accepts")
+    parser.add_argument("-o", "--out", required=True, metavar="FILE", help="file to write")
+    parser.add_argument("--tile", type=int, default=256, help="side of the input (default: 256)")
+    parser.add_argument(
+        "--batch", type=int, metavar="N", help="images a call (default: any number)"
+    )
+    parser.add_argument(
+        "--platforms", nargs="+", choices=PLATFORMS, default=["cpu", "cuda", "tpu"],
+        help="where it shall run (default: cpu cuda tpu)",
+    )  # fmt: skip
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--key", choices=("auto", "params", "params_ema"), default="auto")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
+    parser.add_argument(
+        "--no-check", action="store_true", help="do not compare the file with the network"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exports, then runs the file against the network where this machine can."""
+    import jax
+
+    from armoe_jax.export import check_export, export_model
+    from armoe_jax.pretrained import load_weights
+
+    model = load_weights(args.checkpoint, key=args.key)
+    info = export_model(
+        args.out,
+        model.config,
+        model.variables,
+        tile=args.tile,
+        batch=args.batch,
+        platforms=args.platforms,
+        dtype=args.dtype,
+        provenance=model.provenance,
+        overwrite=args.overwrite,
+    )
+    sys.stdout.write(
+        f"{args.out}: ({info.batch or 'any'}, {info.tile}, {info.tile}, {info.channels}) -> scale "
+        f"{info.scale}, {info.dtype}, for {', '.join(info.platforms)}\n"
+    )
+    here = {"gpu": "cuda"}.get(jax.default_backend(), jax.default_backend())
+    if args.no_check or here not in info.platforms:
+        return 0
+    difference = check_export(args.out, model.config, model.variables)
+    sys.stdout.write(f"largest difference from the network on {here}: {difference:.2e}\n")
+    return 0

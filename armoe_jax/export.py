@@ -1,0 +1,131 @@
+"""Exports a network as StableHLO with a fixed tile and any batch size, for several platforms."""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from jax import export as jax_export
+
+from armoe_jax.convert.atomic import written_beside
+from armoe_jax.exported import SYMBOLIC_BATCH, ExportInfo, load_export, write_export
+from armoe_jax.models import ARMoE, ARMoEConfig, build_model
+from armoe_jax.ops.tiling import check_tile
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+CHECK_TOLERANCE = 1e-4
+"""Largest difference allowed between program and network, of values in [0, 1], in float32."""
+
+
+def export_model(
+    path: str | os.PathLike,
+    config: ARMoEConfig,
+    variables: Mapping[str, Any],
+    *,
+    tile: int = 256,
+    batch: int | None = None,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    dtype: str = "float32",
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> ExportInfo:
+    """Writes a network as a file that `armoe_jax.exported.load_export` runs without model code.
+
+    Args:
+        path: File to write; appears only when complete.
+        config: Architecture.
+        variables: {"params": ..., "batch_stats": ...}.
+        tile: Side of the input, pixels; even, 16 or more.
+        batch: Images a call, or None for any number.
+        platforms: Where it shall run, out of `PLATFORMS`; they need not be here.
+        dtype: Precision of matrix operands, "float32" or "bfloat16".
+        provenance: Kept in the file for the record.
+        overwrite: Whether `path` may be replaced.
+
+    Raises:
+        FileExistsError: If `path` exists and may not be replaced.
+        ValueError: If tile, batch, platform or dtype are not possible.
+    """
+    check_tile(tile, 0)
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch is {batch}; give 1 or more, or None for any number")
+    unknown = sorted(set(platforms) - set(PLATFORMS))
+    if unknown or not platforms:
+        raise ValueError(f"platforms {list(platforms)} are not among {PLATFORMS}")
+    info = ExportInfo(
+        tile=tile,
+        channels=config.in_chans,
+        scale=config.scale,
+        batch=batch,
+        dtype=dtype,
+        platforms=tuple(platforms),
+        expert_names=config.experts,
+        config=config.to_dict(),
+        provenance=dict(provenance or {}),
+    )
+    weights = flatten(variables)
+    with written_beside(Path(path), overwrite=overwrite) as beside:
+        write_export(beside, info, bytes(lower(info, weights).serialize()), weights)
+    return info
+
+
+def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:
+    """Traces and lowers the network: (weights by path, x) -> (y, expert)."""
+    model = build_model(ARMoEConfig.from_dict(info.config), dtype=info.dtype)
+
+    def program(weights: dict[str, jax.Array], x: jax.Array) -> tuple[Any, Any]:
+        y, routing = _apply(model, unflatten(weights), x)
+        return y, routing.expert
+
+    batch = info.batch or jax_export.symbolic_shape(SYMBOLIC_BATCH)[0]
+    shapes = {
+        name: jax.ShapeDtypeStruct(np.shape(value), np.asarray(value).dtype)
+        for name, value in weights.items()
+    }
+    x = jax.ShapeDtypeStruct((batch, info.tile, info.tile, info.channels), jnp.float32)
+    return jax_export.export(jax.jit(program), platforms=info.platforms)(shapes, x)
+
+
+def check_export(
+    path: str | os.PathLike, config: ARMoEConfig, variables: Mapping[str, Any]
+) -> float:
+    """Runs an export and the network on two random tiles (or as many as it takes).
+
+    Returns:
+        The largest difference, of values in [0, 1].
+
+    Raises:
+        ValueError: If they differ by more than `CHECK_TOLERANCE` (float32; bfloat16 is only
+            measured), or the file cannot be run here.
+    """
+    exported = load_export(path)
+    info = exported.info
+    shape = (info.batch or 2, info.tile, info.tile, info.channels)
+    x = np.random.default_rng(0).random(shape, np.float32)
+    theirs, _ = _apply(build_model(config, dtype=info.dtype), variables, jnp.asarray(x))
+    difference = float(jnp.abs(exported(x).image - theirs).max())
+    if info.dtype == "float32" and not difference <= CHECK_TOLERANCE:
+        raise ValueError(
+            f"{path}: differs by {difference:.2e} from the network, more than {CHECK_TOLERANCE}"
+        )
+    return difference
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(model: ARMoE, variables: Mapping[str, Any], x: jax.Array) -> Any:
+    return model.apply(variables, x, return_routing=True)
+
+
+def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns arrays by path, "params/conv_first/kernel"."""
+    return traverse_util.flatten_dict(dict(variables), sep="/")
+
+
+def unflatten(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested variables; the inverse of `flatten`."""
+    return traverse_util.unflatten_dict(dict(weights), sep="/")

@@ -1,0 +1,232 @@
+"""Exported programs: equal to the network, run without its code, and refuse what does not fit."""
+
+import json
+import subprocess
+import sys
+import textwrap
+import zipfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from armoe_jax.cli import main
+from armoe_jax.export import check_export, export_model, flatten, unflatten
+from armoe_jax.exported import load_export
+from armoe_jax.model_folder import save_model
+from armoe_jax.models import ARMoEConfig, build_model
+
+TILE = 16
+CONFIG = ARMoEConfig(
+    embed_dim=32, depth=(2,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8), upscale=1
+)
+
+
+def random_variables(config, tile=TILE):
+    """Weights large enough for the gates to disagree between images."""
+    x = jnp.zeros((1, tile, tile, config.in_chans))
+    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), x)
+    leaves, tree = jax.tree.flatten(shapes)
+    rng = np.random.default_rng(0)
+    values = [(0.3 * rng.standard_normal(s.shape)).astype(np.float32) for s in leaves]
+    variables = jax.tree.unflatten(tree, values)
+    for path, value in flatten(variables).items():
+        if path.endswith("/var"):
+            value[...] = np.abs(value) + 0.5
+    return variables
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return random_variables(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory, variables):
+    path = tmp_path_factory.mktemp("export") / "tiny.armoe"
+    export_model(path, CONFIG, variables, tile=TILE, provenance={"source": "test"})
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(file):
+    return load_export(file)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_any_batch_equals_the_network(model, variables, batch):
+    x = np.random.default_rng(batch).random((batch, TILE, TILE, 3), np.float32)
+    network = jax.jit(lambda v, x: build_model(CONFIG).apply(v, x, return_routing=True))
+    expected, routing = network(variables, x)
+    result = model(x)
+    np.testing.assert_allclose(result.image, expected, atol=2e-5)
+    np.testing.assert_array_equal(result.expert, routing.expert)
+
+
+def test_gates_disagree_in_these_tests(model):
+    """Otherwise equality of experts would show little."""
+    x = np.random.default_rng(0).random((3, TILE, TILE, 3), np.float32)
+    x *= np.linspace(0, 1, 3, dtype=np.float32)[:, None, None, None]
+    assert len(np.unique(model(x).expert)) > 1
+
+
+def test_description(model):
+    info = model.info
+    assert (info.tile, info.channels, info.scale, info.batch) == (TILE, 3, 1, None)
+    assert info.platforms == ("cpu", "cuda", "tpu")
+    assert ARMoEConfig.from_dict(info.config) == CONFIG
+    assert info.provenance == {"source": "test"}
+
+
+def test_runs_without_the_model_code(file, model, tmp_path):
+    """A fresh process: the loader brings neither Flax nor the model."""
+    x = np.random.default_rng(3).random((2, TILE, TILE, 3), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    script = f"""
+        import sys
+        import numpy as np
+        from armoe_jax.exported import load_export
+        y = load_export({str(file)!r})(np.load({str(tmp_path / "x.npy")!r})).image
+        np.save({str(tmp_path / "y.npy")!r}, y)
+        loaded = [n for n in sys.modules if n.startswith(("flax", "armoe_jax.models"))]
+        sys.exit(f"loaded {{loaded}}" if loaded else 0)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model(x).image, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 7, 3), (16, 16, 3), (23, 41, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_restores_any_size(model, shape, dtype):
+    image = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype)
+    restored = model.restore(image, overlap=8, batch=2)
+    assert (restored.shape, restored.dtype) == (shape, dtype)
+
+
+def test_one_tile_is_the_program_itself(model):
+    image = np.random.default_rng(0).integers(0, 256, (TILE, TILE, 3), np.uint8)
+    y = np.asarray(model(image[None].astype(np.float32) / 255).image[0])
+    expected = np.rint(np.clip(y, 0, 1) * 255).astype(np.uint8)
+    np.testing.assert_array_equal(model.restore(image), expected)
+
+
+def test_super_resolution_gray_fixed_batch(tmp_path):
+    config = ARMoEConfig(
+        in_chans=1, embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8),
+        upsampler="lightSR", experts=("swt", "dct"), global_skip=True,
+    )  # fmt: skip
+    variables = random_variables(config)
+    export_model(tmp_path / "sr", config, variables, tile=TILE, batch=2, platforms=["cpu"])
+    assert check_export(tmp_path / "sr", config, variables) < 1e-4
+    model = load_export(tmp_path / "sr")
+    image = np.random.default_rng(0).integers(0, 256, (20, 33), np.uint8)
+    assert model.restore(image, overlap=4).shape == (40, 66)
+    with pytest.raises(ValueError, match="a batch of 3; this program takes 2"):
+        model(np.zeros((3, TILE, TILE, 1), np.float32))
+
+
+def test_check_finds_other_weights(file, variables):
+    other = jax.tree.map(lambda a: a * 1.5, variables)
+    with pytest.raises(ValueError, match="differs by"):
+        check_export(file, CONFIG, other)
+
+
+def test_flatten_and_back(variables):
+    flat = flatten(variables)
+    assert "params/conv_first/kernel" in flat
+    assert jax.tree.all(jax.tree.map(np.array_equal, unflatten(flat), variables))
+
+
+def test_wrong_inputs(model):
+    with pytest.raises(ValueError, match=r"takes float32 \(B, 16, 16, 3\)"):
+        model(np.zeros((1, TILE, 18, 3), np.float32))
+    with pytest.raises(ValueError, match="one or more"):
+        model(np.zeros((0, TILE, TILE, 3), np.float32))
+    with pytest.raises(ValueError, match=r"takes \(H, W, 3\)"):
+        model.restore(np.zeros((4, 4), np.uint8))
+    with pytest.raises(ValueError, match="uint8 and uint16"):
+        model.restore(np.zeros((4, 4, 3), np.float64))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"tile": 15}, "tile is 15"),
+        ({"batch": 0}, "batch is 0"),
+        ({"platforms": ["metal"]}, "not among"),
+        ({"platforms": []}, "not among"),
+        ({"dtype": "float16"}, "float16"),
+    ],
+)
+def test_refused_exports_leave_nothing(tmp_path, variables, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        export_model(tmp_path / "x", CONFIG, variables, **{"tile": TILE, **arguments})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_platform_is_refused(tmp_path, variables):
+    export_model(tmp_path / "x", CONFIG, variables, tile=TILE, platforms=["tpu"])
+    with pytest.raises(ValueError, match="runs on tpu; JAX runs on cpu"):
+        load_export(tmp_path / "x")(np.zeros((1, TILE, TILE, 3), np.float32))
+
+
+class TestDamage:
+    def rewrite(self, file, path, **members):
+        with zipfile.ZipFile(file) as source, zipfile.ZipFile(path, "w") as target:
+            for name in source.namelist():
+                key = name.split(".")[0]
+                data = members.get(key, source.read(name))
+                if data is not None:
+                    target.writestr(name, data)
+
+    def test_not_an_export(self, tmp_path):
+        (tmp_path / "x").write_bytes(b"nothing")
+        with pytest.raises(ValueError, match="not an export that can be read"):
+            load_export(tmp_path / "x")
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            load_export(tmp_path / "y")
+
+    def test_missing_member(self, file, tmp_path):
+        self.rewrite(file, tmp_path / "x", program=None)
+        with pytest.raises(ValueError, match=r"program\.bin"):
+            load_export(tmp_path / "x")
+
+    def test_changed_weights(self, file, tmp_path):
+        self.rewrite(file, tmp_path / "x", weights=b"\0" * 100)
+        with pytest.raises(ValueError, match="checksum of weights"):
+            load_export(tmp_path / "x")
+
+    def test_newer_format(self, file, tmp_path):
+        with zipfile.ZipFile(file) as source:
+            record = json.loads(source.read("export.json")) | {"format_version": 2}
+        self.rewrite(file, tmp_path / "x", export=json.dumps(record).encode())
+        with pytest.raises(ValueError, match="format version 2"):
+            load_export(tmp_path / "x")
+
+    def test_compressed_member(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "x", "w", zipfile.ZIP_DEFLATED) as target:
+            target.writestr("export.json", "{}")
+        with pytest.raises(ValueError, match="compressed"):
+            load_export(tmp_path / "x")
+
+
+def test_command(tmp_path, variables, capsys):
+    save_model(tmp_path / "model", CONFIG, variables, provenance={"source": "test"})
+    out = tmp_path / "x.armoe"
+    words = [
+        "export",
+        str(tmp_path / "model"),
+        "-o",
+        str(out),
+        "--tile",
+        "16",
+        "--platforms",
+        "cpu",
+    ]
+    assert main(words) == 0
+    assert "largest difference" in capsys.readouterr().out
+    assert load_export(out).info.platforms == ("cpu",)
+    assert main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*words, "--overwrite", "--no-check"]) == 0
