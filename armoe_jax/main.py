@@ -1,0 +1,131 @@
+"""Trains or evaluates: python -m armoe_jax.main --config FILE --workdir DIR [--mode train|eval]."""
+
+import logging as python_logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+import configs
+from armoe_jax.cli import USAGE_ERROR, one_line
+
+FAILURE = 1
+SIGNAL_EXIT = 128  # exit status of a process ended by signal n is 128 + n
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Configuration file; looked up among the installed configs if absent."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, images.")
+_MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs with parsed flags and returns the exit status: 0, 1 (failed) or 2 (bad usage)."""
+    del argv
+    _quiet_libraries()
+    from armoe_jax import distributed  # imports JAX, which --help needs not
+
+    config, workdir = _CONFIG.value, _WORKDIR.value
+    try:
+        if _MODE.value == "train":
+            distributed.initialize(config.distributed)
+        return _run(config, workdir)
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        return _complain(error, USAGE_ERROR)
+    except (OSError, ArithmeticError) as error:
+        return _complain(error, FAILURE)
+
+
+def _run(config: Any, workdir: str) -> int:
+    from armoe_jax.final_report import evaluate_workdir, format_report
+    from armoe_jax.preemption import Preempted
+    from armoe_jax.train import train_and_evaluate
+
+    job = train_and_evaluate if _MODE.value == "train" else evaluate_workdir
+    try:
+        report = job(config, workdir)
+    except Preempted as stop:
+        sys.stderr.write(f"{stop}; run the same command again to continue\n")
+        return SIGNAL_EXIT + stop.signal_number
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to continue\n")
+        return 130
+    if report is not None:
+        sys.stdout.write(format_report(report) + "\n")
+        sys.stdout.write(f"restored images, comparison.png and evaluation.json are in {workdir}\n")
+    return 0
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; ends the process with one line and status 2 if it is wrong."""
+    try:
+        rest = flags.FLAGS([argv[0], *resolve_config(argv[1:])])
+    except Exception as error:  # absl and ml_collections raise many kinds, and config files any
+        _exit_with_usage_error(error)
+    if len(rest) > 1:
+        _exit_with_usage_error(ValueError(f"unexpected arguments {rest[1:]}"))
+    for flag in (_CONFIG, _WORKDIR):
+        if not flag.value:
+            _exit_with_usage_error(ValueError(f"--{flag.name} is required"))
+    return rest
+
+
+def resolve_config(arguments: Sequence[str]) -> list[str]:
+    """Returns the arguments with an absent config file replaced by the installed one of its name.
+
+    Raises:
+        FileNotFoundError: Neither exists.
+    """
+    resolved = list(arguments)
+    for i, argument in enumerate(resolved):
+        if argument in ("--config", "-config") and i + 1 < len(resolved):
+            resolved[i + 1] = _installed(resolved[i + 1])
+        elif argument.startswith(("--config=", "-config=")):
+            name, path = argument.split("=", 1)
+            resolved[i] = f"{name}={_installed(path)}"
+    return resolved
+
+
+def _installed(value: str) -> str:
+    path, colon, argument = value.partition(":")
+    if Path(path).exists():
+        return value
+    folder = Path(configs.__path__[0])
+    installed = folder / Path(path).name
+    if not installed.is_file():
+        names = ", ".join(sorted(f"configs/{file.name}" for file in folder.glob("[a-z]*.py")))
+        raise FileNotFoundError(f"--config={path}: no such file; installed are {names}")
+    return f"{installed}{colon}{argument}"
+
+
+def _exit_with_usage_error(error: Exception) -> NoReturn:
+    sys.exit(_complain(ValueError(f"{one_line(error)} (see --help)"), USAGE_ERROR))
+
+
+def _complain(error: Exception, status: int) -> int:
+    sys.stderr.write(f"armoe_jax.main: {one_line(error)}\n")
+    return status
+
+
+def _quiet_libraries() -> None:
+    """Shows this project's messages, and of other libraries warnings only."""
+    logging.get_absl_handler().addFilter(_from_here_or_important)
+    if flags.FLAGS["verbosity"].using_default_value:
+        logging.set_verbosity(logging.INFO)
+
+
+def _from_here_or_important(record: python_logging.LogRecord) -> bool:
+    ours = any(name in Path(record.pathname).parts for name in ("armoe_jax", "input_pipeline"))
+    return ours or record.levelno >= python_logging.WARNING
+
+
+def entry_point() -> None:
+    """Parses the command line and runs `main` under absl."""
+    app.run(main, flags_parser=parse_flags)
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -1,0 +1,306 @@
+"""Training: mesh, data, model, optimiser, state, step, restore, loop."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import logging
+from clu import parameter_overview, platform
+from jax.sharding import Mesh
+
+from armoe_jax import optim, sharding, train_state, warm_start
+from armoe_jax.checkpoint import Checkpointer, SavePlan
+from armoe_jax.final_report import evaluate_workdir, parse_tile
+from armoe_jax.losses import make_loss
+from armoe_jax.metric_writer import create_writer
+from armoe_jax.models import ARMoE, build_model
+from armoe_jax.preemption import PreemptionWatch
+from armoe_jax.pretrained import load_weights
+from armoe_jax.profiling import TraceWindow, compile_and_report
+from armoe_jax.progress import Progress
+from armoe_jax.run_info import save_run_info
+from armoe_jax.train_loop import LoopPlan, TrainLoop
+from armoe_jax.train_state import TrainState
+from armoe_jax.train_step import (
+    SPARSE_LOAD_BALANCING_WEIGHT,
+    StepOptions,
+    compile_train_step,
+    make_train_step,
+    metrics_shapes,
+)
+from armoe_jax.validation import Validator, limit
+from input_pipeline import pipeline
+
+PyTree = Any
+
+_INIT_SIZE = 8  # pixels; parameters do not depend on it
+
+
+def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | None:
+    """Trains as configured, continuing where an earlier run in the same folder stopped.
+
+    Args:
+        config: The whole configuration (`configs/base.py`).
+        workdir: Gets checkpoints, metrics, the configuration, and at the end restored images.
+
+    Returns:
+        The report of `evaluate_workdir`; None without evaluation images, or with several
+        processes, whose last validation is in the metrics file.
+
+    Raises:
+        ValueError: A field of the configuration is not allowed, data are missing, or the folder
+            holds a run with another network.
+        Preempted: A signal asked to stop; the state is saved.
+        NonFiniteError: Too many steps in a row were not finite.
+        OSError: A checkpoint could not be written.
+    """
+    workdir = Path(workdir)
+    first_process = jax.process_index() == 0
+    mesh = sharding.make_mesh(config.sharding.num_devices)
+    sharding.check_batch(
+        config.train.batch_size, mesh=mesh, accumulation_steps=config.train.accumulation_steps
+    )
+    model = build_model(config.model.to_dict())
+    options = make_step_options(config, model)
+    validator = make_validator(config, model)
+    loop_plan = make_loop_plan(config, model)
+    save_plan = SavePlan(
+        every=config.checkpoint.every,
+        keep=config.checkpoint.keep,
+        num_steps=config.train.num_steps,
+    )
+    shapes = jax.eval_shape(lambda: initial_state(config, model, options, init(model, config)))
+    placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
+
+    with Checkpointer(workdir, save_plan) as checkpointer:
+        like = jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement
+        )
+        restored = checkpointer.restore(like, check=make_resume_check(config, model))
+        if restored is None:
+            state, meta = fresh_state(config, model, options, placement), {"validated": True}
+        else:
+            state, meta = restored
+        start = int(state.step)
+        if first_process:
+            save_run_info(workdir, config.to_dict(), step=start)
+            _describe(config, state, placement, start, workdir)
+        batches = pipeline.train_loader(
+            config.data,
+            batch_size=config.train.batch_size,
+            seed=config.train.seed,
+            start_step=start,
+            num_steps=config.train.num_steps,
+            scale=model.config.scale,
+            in_chans=model.config.in_chans,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        with (
+            batches,
+            create_writer(
+                workdir,
+                resume_step=start,
+                tensorboard=config.log.tensorboard,
+                enabled=first_process,
+            ) as writer,
+            PreemptionWatch() as watch,
+            TraceWindow(
+                workdir,
+                first_step=config.profile.first_step,
+                num_steps=config.profile.num_steps,
+            ) as trace,
+            Progress(
+                total=config.train.num_steps,
+                initial=start,
+                images_per_step=config.train.batch_size,
+                enabled=first_process,
+            ) as progress,
+        ):
+            if restored is None:
+                writer.write_hparams(config.to_dict())
+            if start < config.train.num_steps or not meta["validated"]:
+                step_fn = compile_and_report(
+                    lambda: compile_for(config, model, options, mesh, like)
+                )
+                loop = TrainLoop(
+                    plan=loop_plan,
+                    mesh=mesh,
+                    step_fn=step_fn,
+                    checkpointer=checkpointer,
+                    describe=lambda step, validated: describe_checkpoint(
+                        config, model, step, validated
+                    ),
+                    writer=writer,
+                    progress=progress,
+                    watch=watch,
+                    trace=trace,
+                    validator=validator,
+                )
+                loop.run(state, batches, validated=meta["validated"])
+    if validator is None or jax.process_count() > 1:
+        return None
+    return evaluate_workdir(config, workdir)
+
+
+def init(model: ARMoE, config: Any) -> dict[str, PyTree]:
+    """Returns freshly initialised variables, in the default float type."""
+    image = jnp.zeros((1, _INIT_SIZE, _INIT_SIZE, model.config.in_chans))
+    variables = model.init(jax.random.key(config.train.seed), image)
+    return jax.tree.map(lambda x: jnp.asarray(x, float), dict(variables))
+
+
+def initial_state(
+    config: Any, model: ARMoE, options: StepOptions, variables: Mapping[str, PyTree]
+) -> TrainState:
+    """Returns the state before the first step."""
+    shapes = metrics_shapes(model.config.num_layers, len(model.config.experts))
+    return train_state.create(variables, options.optimizer, ema=config.train.ema, metrics=shapes)
+
+
+def fresh_state(
+    config: Any, model: ARMoE, options: StepOptions, placement: TrainState
+) -> TrainState:
+    """Returns the placed state of a new run: random, or from `train.init_from`.
+
+    Values are made on one device and then placed, so that they do not depend on the mesh.
+    """
+    variables = jax.device_get(jax.jit(lambda: init(model, config))())
+    if config.train.init_from:
+        variables = _load_start(config, variables)
+    state = jax.device_get(initial_state(config, model, options, variables))
+    return sharding.place(state, placement)
+
+
+def compile_for(
+    config: Any, model: ARMoE, options: StepOptions, mesh: Mesh, state: TrainState
+) -> jax.stages.Compiled:
+    """Compiles the training step for the configured batch."""
+    size, patch, scale = config.train.batch_size, config.data.patch_size, model.config.scale
+    channels = model.config.in_chans
+    batch = {
+        "lq": jax.ShapeDtypeStruct((size, patch, patch, channels), jnp.float32),
+        "gt": jax.ShapeDtypeStruct((size, patch * scale, patch * scale, channels), jnp.float32),
+    }
+    step_fn = make_train_step(model, options)
+    return compile_train_step(step_fn, mesh, state, batch, fsdp=config.sharding.fsdp)
+
+
+def make_step_options(config: Any, model: ARMoE) -> StepOptions:
+    """Returns loss, optimiser and schedule from the groups `train` and `optim`."""
+    weight = config.train.load_balancing_weight
+    if weight is None:
+        weight = SPARSE_LOAD_BALANCING_WEIGHT if model.dispatch == "capacity" else 0.0
+    return StepOptions(
+        loss=make_loss(config.train.loss, charbonnier_eps=config.train.charbonnier_eps),
+        optimizer=optim.make_optimizer(config.optim),
+        schedule=optim.make_schedule(config.optim, config.train.num_steps),
+        seed=config.train.seed,
+        load_balancing_weight=weight if model.config.experts else 0.0,
+        ema_decay=config.train.ema_decay,
+        accumulation_steps=config.train.accumulation_steps,
+    )
+
+
+def make_loop_plan(config: Any, model: ARMoE) -> LoopPlan:
+    """Returns the loop's plan from the groups `train`, `log` and `eval`."""
+    return LoopPlan(
+        num_steps=config.train.num_steps,
+        batch_size=config.train.batch_size,
+        log_every=config.log.every,
+        eval_every=config.eval.every,
+        max_skipped_in_a_row=config.train.max_skipped_in_a_row,
+        experts=model.config.experts,
+    )
+
+
+def make_validator(config: Any, model: ARMoE) -> Validator | None:
+    """Returns the validator of the configured evaluation images; None if there are none."""
+    if config.data.source == "folder" and not config.data.eval_gt:
+        return None
+    pairs = pipeline.eval_pairs(
+        config.data, scale=model.config.scale, in_chans=model.config.in_chans
+    )
+    return Validator(
+        model.config,
+        limit(pairs, config.eval.max_images),
+        crop_border=config.eval.crop_border,
+        tile=parse_tile(config.eval.tile),
+        overlap=config.eval.overlap,
+        num_samples=config.eval.sample_images,
+    )
+
+
+def describe_checkpoint(config: Any, model: ARMoE, step: int, validated: bool) -> dict[str, Any]:
+    """Returns the description that is saved with a state."""
+    return {
+        "model": model.config.to_dict(),
+        "config": config.to_dict(),
+        "data": _data_order(config) | {"next_batch": step},
+        "ema": config.train.ema,
+        "validated": validated,
+    }
+
+
+def make_resume_check(config: Any, model: ARMoE) -> Callable[[Mapping[str, Any]], None]:
+    """Returns a check that a checkpoint belongs to this configuration."""
+
+    def check(meta: Mapping[str, Any]) -> None:
+        mine = model.config.to_dict() | {"ema": config.train.ema}
+        saved = meta["model"] | {"ema": meta["ema"]}
+        differing = [
+            f"{name}={mine.get(name)!r} (checkpoint: {saved.get(name)!r})"
+            for name in sorted({*mine, *saved})
+            if mine.get(name) != saved.get(name)
+        ]
+        if differing:
+            raise ValueError(
+                f"the run in this workdir has another network: {', '.join(differing)}; use another "
+                "--workdir, and --config.train.init_from=THIS_WORKDIR to start from its weights"
+            )
+        for name, value in _data_order(config).items():
+            if meta["data"].get(name) != value:
+                logging.warning(
+                    "%s is %s, but was %s: the data that follow are not those of the "
+                    "interrupted run",
+                    name,
+                    value,
+                    meta["data"].get(name),
+                )
+
+    return check
+
+
+def _data_order(config: Any) -> dict[str, Any]:
+    return {
+        "seed": config.train.seed,
+        "batch_size": config.train.batch_size,
+        "patch_size": config.data.patch_size,
+    }
+
+
+def _load_start(config: Any, fresh: Mapping[str, PyTree]) -> dict[str, PyTree]:
+    path = config.train.init_from
+    source = load_weights(path, key=config.train.init_key).variables
+    merged, report = warm_start.merge(fresh, source)
+    if not config.train.init_partial:
+        warm_start.require_complete(report, path)
+    logging.info("starting from %s: %s", path, report)
+    return merged
+
+
+def _describe(
+    config: Any, state: TrainState, placement: TrainState, start: int, workdir: Path
+) -> None:
+    """Logs what is trained, how it is spread, and whether it continues."""
+    if start:
+        logging.info("continuing at step %d of %d", start, config.train.num_steps)
+        platform.work_unit().set_task_status(f"continued at step {start}")
+    else:
+        overview = parameter_overview.get_parameter_overview(state.params)
+        (workdir / "parameters.txt").write_text(overview + "\n")
+    count = parameter_overview.count_parameters(state.params)
+    summary = sharding.summarize(state, placement)
+    logging.info("%d parameters; state of the run: %s", count, summary)

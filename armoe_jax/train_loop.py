@@ -1,0 +1,222 @@
+"""The loop over steps: logs, validates, saves, and stops in good order."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import traverse_util
+from jax.sharding import Mesh
+
+from armoe_jax import sharding, train_state
+from armoe_jax.checkpoint import Checkpointer
+from armoe_jax.metric_writer import MultiWriter
+from armoe_jax.preemption import Preempted, PreemptionWatch
+from armoe_jax.profiling import TraceWindow
+from armoe_jax.progress import Progress
+from armoe_jax.train_metrics import to_scalars
+from armoe_jax.train_state import TrainState
+from armoe_jax.train_step import StepInfo
+from armoe_jax.validation import (
+    ValidationStopped,
+    Validator,
+    show_expert_usage,
+    show_samples,
+)
+
+_SHOWN_NAMES = 5
+
+
+class NonFiniteError(ArithmeticError):
+    """Too many steps in a row had a loss or gradients that were not finite."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopPlan:
+    """When the loop does what.
+
+    Attributes:
+        num_steps: Length of the run.
+        batch_size: Images of a step, for the rate.
+        log_every: Steps between two lines of metrics.
+        eval_every: Steps between validations; 0: only after the last step.
+        max_skipped_in_a_row: Non-finite steps in a row at which the run stops.
+        experts: Names for the usage figures.
+    """
+
+    num_steps: int
+    batch_size: int
+    log_every: int
+    eval_every: int
+    max_skipped_in_a_row: int
+    experts: tuple[str, ...]
+
+    def __post_init__(self):
+        for name in ("num_steps", "log_every", "max_skipped_in_a_row"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+        if self.eval_every < 0:
+            raise ValueError(f"eval.every is {self.eval_every}; it must be 0 (off) or more")
+
+    def logs(self, step: int) -> bool:
+        """Returns whether metrics are written after this many steps."""
+        return step % self.log_every == 0 or step == self.num_steps
+
+    def validates(self, step: int) -> bool:
+        """Returns whether a validation follows after this many steps."""
+        every = self.eval_every
+        return step == self.num_steps or (every > 0 and step > 0 and step % every == 0)
+
+
+@dataclasses.dataclass
+class TrainLoop:
+    """Everything the loop works with; `run` is the loop.
+
+    Attributes:
+        plan: When to do what.
+        mesh: Where arrays live.
+        step_fn: Compiled step, (state, batch) -> (state, info).
+        checkpointer: Saves states.
+        describe: Returns what a checkpoint says about itself, from (step, validated).
+        writer: Metrics.
+        progress: Bar or lines.
+        watch: Notices requests to stop.
+        trace: Profiler.
+        validator: Measures variables, or None without evaluation images.
+    """
+
+    plan: LoopPlan
+    mesh: Mesh
+    step_fn: Callable[..., tuple[TrainState, StepInfo]]
+    checkpointer: Checkpointer
+    describe: Callable[[int, bool], Mapping[str, Any]]
+    writer: MultiWriter
+    progress: Progress
+    watch: PreemptionWatch
+    trace: TraceWindow
+    validator: Validator | None
+
+    def __post_init__(self):
+        self._reset = jax.jit(train_state.zeros_like, out_shardings=sharding.replicated(self.mesh))
+        self._start = self._last_log = time.monotonic()
+
+    def run(
+        self, state: TrainState, batches: Iterator[Mapping[str, np.ndarray]], *, validated: bool
+    ) -> TrainState:
+        """Trains to the end of the plan and returns the last state.
+
+        Args:
+            state: State to start from; donated.
+            batches: This process's batches, the first being number `state.step`.
+            validated: Whether the state needs no validation before the next step.
+
+        Raises:
+            Preempted: A signal asked to stop; the state is saved.
+            NonFiniteError: Too many steps in a row were skipped.
+            OSError: A checkpoint could not be written.
+        """
+        step = last_logged = int(state.step)
+        if not validated:
+            self._finish_step(state, step)
+        previous: StepInfo | None = None
+        while step < self.plan.num_steps:
+            batch = sharding.place_batch(_images(next(batches)), self.mesh)
+            self.trace.before_step(step)
+            state, info = self.step_fn(state, batch)
+            self.trace.after_step(step, info)
+            # Looking at the step before keeps the device busy with this one meanwhile.
+            if previous is not None:
+                self._look_at(previous, step, state)
+            previous, step = info, step + 1
+            if step == self.plan.num_steps:
+                self._look_at(info, step, state)
+            if self.plan.logs(step):
+                state = self._log(state, step, step - last_logged)
+                last_logged = step
+            self._finish_step(state, step)
+        self.checkpointer.wait()
+        return state
+
+    def _finish_step(self, state: TrainState, step: int) -> None:
+        """Validates and saves what is due after a step; stops if asked to."""
+        figures = None
+        due = self.validator is not None and self.plan.validates(step)
+        if due:
+            figures = self._validate(state, step)
+        stop = self.watch.requested(step)
+        if stop or figures or self.checkpointer.is_due(step):
+            self.writer.flush()
+            meta = self.describe(step, figures is not None or not due)
+            self.checkpointer.save(state, meta, metrics=figures)
+        if stop:
+            self.checkpointer.wait()
+            raise Preempted(step, self.watch.signal_number)
+
+    def _look_at(self, info: StepInfo, step: int, state: TrainState) -> None:
+        """Shows the result of step number `step` (counted from 1), and stops a hopeless run."""
+        skipped = int(info.skipped_in_a_row)
+        self.progress.update(step, float(info.loss))
+        if skipped < self.plan.max_skipped_in_a_row:
+            return
+        names = ["/".join(path) for path in traverse_util.flatten_dict(state.params)]
+        finite = np.asarray(info.finite)
+        bad = [name for name, good in zip(sorted(names), finite, strict=True) if not good]
+        where = ", ".join(bad[:_SHOWN_NAMES]) + (" ..." if len(bad) > _SHOWN_NAMES else "")
+        raise NonFiniteError(
+            f"{skipped} steps in a row (up to step {step}) were not finite: the last loss was "
+            f"{float(info.loss)}, gradients of {len(bad)} of {len(names)} parameters are not "
+            f"finite ({where or 'none'}); lower optim.learning_rate, set optim.clip_norm, or look "
+            f"for broken images; the run continues from its last checkpoint"
+        )
+
+    def _log(self, state: TrainState, step: int, steps: int) -> TrainState:
+        """Writes the metrics of the last steps and starts new ones."""
+        values = jax.device_get(state.metrics).compute()
+        scalars = to_scalars(values, self.plan.experts)
+        usage = {k: v for k, v in scalars.items() if k.startswith("expert_usage/")}
+        now = time.monotonic()
+        per_step = (now - self._last_log) / max(steps, 1)
+        timing = {
+            "images_per_second": self.plan.batch_size / max(per_step, 1e-9),
+            "seconds_per_step": per_step,
+            "elapsed_seconds": now - self._start,
+        }
+        self.writer.write_scalars(step, scalars | timing)
+        if usage:
+            self.writer.write_images(
+                step, {"expert_usage": show_expert_usage(usage, self.plan.experts)}
+            )
+        self._last_log = now
+        return state.replace(metrics=self._reset(state.metrics))
+
+    def _validate(self, state: TrainState, step: int) -> dict[str, float] | None:
+        """Returns validation figures, or None if the run is asked to stop meanwhile."""
+        assert self.validator is not None
+        start = time.monotonic()
+        variables = sharding.gather_on_host(state.best_variables, self.mesh)
+        may_stop = jax.process_count() == 1
+        try:
+            figures, samples = self.validator(
+                variables, should_stop=lambda: may_stop and bool(self.watch.signal_number)
+            )
+        except ValidationStopped:
+            return None
+        self.writer.write_scalars(step, {f"eval/{name}": value for name, value in figures.items()})
+        self.writer.write_images(step, show_samples(samples))
+        logging.info(
+            "step %d: PSNR-Y %.3f dB (input %.3f), SSIM-Y %.4f (input %.4f)",
+            step,
+            figures["psnr_y"],
+            figures["lq_psnr_y"],
+            figures["ssim_y"],
+            figures["lq_ssim_y"],
+        )
+        self._last_log += time.monotonic() - start  # validation is not training time
+        return figures
+
+
+def _images(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {"lq": batch["lq"], "gt": batch["gt"]}

@@ -1,0 +1,264 @@
+"""One optimisation step: a pure function of state and batch, compiled once for a mesh."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float
+
+from armoe_jax import sharding, train_state
+from armoe_jax.losses import Loss
+from armoe_jax.optim import Schedule
+from armoe_jax.train_metrics import TrainMetrics, count_experts
+from armoe_jax.train_state import TrainState
+
+PyTree = Any
+Batch = Mapping[str, Any]
+
+SPARSE_LOAD_BALANCING_WEIGHT = 0.01
+
+
+@flax.struct.dataclass
+class StepInfo:
+    """What the loop looks at after every step.
+
+    Attributes:
+        loss: Total loss of the step; may be NaN. float ().
+        skipped_in_a_row: Skipped steps up to now without a good one between. int32 ().
+        finite: Whether the gradient of each parameter (in tree order) is finite. bool (leaves,).
+    """
+
+    loss: Any
+    skipped_in_a_row: Any
+    finite: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class StepOptions:
+    """What a step needs besides state and data.
+
+    Attributes:
+        loss: Pixel loss.
+        optimizer: Gradient transformation without learning rate.
+        schedule: Learning rate of a step.
+        seed: Seed of gate noise and dropout; the step's number is folded in.
+        load_balancing_weight: Factor of the routing's auxiliary loss.
+        ema_decay: Final decay of the moving averages.
+        accumulation_steps: Micro-batches whose gradients are averaged into one update.
+    """
+
+    loss: Loss
+    optimizer: optax.GradientTransformation
+    schedule: Schedule
+    seed: int
+    load_balancing_weight: float = 0.0
+    ema_decay: float = 0.999
+    accumulation_steps: int = 1
+
+
+def make_train_step(model: Any, options: StepOptions) -> Callable[..., tuple[TrainState, StepInfo]]:
+    """Returns the step function (state, batch, gate_noise=None) -> (state, info), not compiled.
+
+    `batch` holds "lq" (b h w c) and "gt" (b h*s w*s c), float, in [0, 1]. `gate_noise` (l b e)
+    replaces the random noise of the gates; tests use it.
+
+    A step whose loss, gradients or results are not all finite is skipped: parameters, optimiser,
+    averages and running statistics stay as they were; the step number, and with it schedule and
+    data, advances.
+    """
+
+    def step_fn(
+        state: TrainState, batch: Batch, gate_noise: Float[Array, "l b e"] | None = None
+    ) -> tuple[TrainState, StepInfo]:
+        grads, batch_stats, outputs = _gradients(model, options, state, batch, gate_noise)
+        updates, opt_state = options.optimizer.update(grads, state.opt_state, state.params)
+        rate = options.schedule(state.step)
+        params = jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), state.params, updates)
+        new = {"params": params, "batch_stats": batch_stats, "opt_state": opt_state}
+        old = {name: getattr(state, name) for name in new}
+        if state.ema:
+            decay = train_state.ema_decay(state.step, options.ema_decay)
+            new["ema"] = train_state.update_ema(
+                state.ema, {"params": params, "batch_stats": batch_stats}, decay
+            )
+            old["ema"] = state.ema
+        finite_grads = _each_finite(grads)
+        good = jnp.all(finite_grads) & jnp.isfinite(outputs["loss"]) & _all_finite(new)
+        kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
+        streak = jnp.where(good, 0, state.skipped_in_a_row + 1).astype(jnp.int32)
+        metrics = _step_metrics(outputs, grads, rate, good)
+        state = state.replace(
+            step=state.step + 1,
+            skipped_in_a_row=streak,
+            metrics=state.metrics.merge(metrics),
+            **kept,
+        )
+        return state, StepInfo(outputs["loss"], streak, finite_grads)
+
+    return step_fn
+
+
+def compile_train_step(
+    step_fn: Callable[..., tuple[TrainState, StepInfo]],
+    mesh: Mesh,
+    state: TrainState,
+    batch: Batch,
+    *,
+    fsdp: bool = False,
+    gate_noise: Any = None,
+) -> jax.stages.Compiled:
+    """Compiles a step for a mesh: the batch split over it, the state donated.
+
+    Args:
+        step_fn: From `make_train_step`.
+        mesh: From `sharding.make_mesh`.
+        state: The state or its shapes.
+        batch: A global batch or its shapes.
+        fsdp: Whether parameters, averages and moments are split over the mesh.
+        gate_noise: Gate noise or its shape, if the compiled step is to take it.
+
+    Returns:
+        The executable; its `memory_analysis()` tells the memory it needs.
+    """
+    placement = train_state.shardings(state, mesh, fsdp=fsdp)
+    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    over_batch_axis = NamedSharding(mesh, PartitionSpec(None, sharding.DATA_AXIS))
+    batch_placement = jax.tree.map(lambda _: split, dict(batch))
+    arguments = [_shapes(state, placement), _shapes(dict(batch), batch_placement)]
+    if gate_noise is not None:
+        arguments.append(_shapes(gate_noise, over_batch_axis))
+    jitted = jax.jit(step_fn, donate_argnums=0, out_shardings=(placement, whole))
+    with jax.set_mesh(mesh):
+        return jitted.lower(*arguments).compile()
+
+
+def metrics_shapes(num_layers: int, num_experts: int) -> TrainMetrics:
+    """Returns the shapes of one step's `TrainMetrics`."""
+
+    def example() -> TrainMetrics:
+        zero = jnp.zeros((), float)
+        outputs = {
+            "loss": zero,
+            "pixel_loss": zero,
+            "load_balancing_loss": zero,
+            "dropped": jnp.zeros((num_layers,), jnp.int32),
+            "expert": jnp.zeros((num_layers, 1), jnp.int32),
+            "num_experts": num_experts,
+        }
+        return _step_metrics(outputs, {}, jnp.zeros((), float), jnp.asarray(True))
+
+    return jax.eval_shape(example)
+
+
+def _shapes(tree: PyTree, placement: PyTree) -> PyTree:
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, placement
+    )
+
+
+def _gradients(
+    model: Any,
+    options: StepOptions,
+    state: TrainState,
+    batch: Batch,
+    gate_noise: Float[Array, "l b e"] | None,
+) -> tuple[PyTree, PyTree, dict[str, Any]]:
+    """Returns mean gradients, new running statistics and the outputs of all micro-batches."""
+    key = jax.random.fold_in(jax.random.key(options.seed), state.step)
+    differentiate = jax.value_and_grad(_loss_fn(model, options), has_aux=True)
+
+    def one(batch_stats: PyTree, piece: Batch, noise: Any, number: Any) -> tuple[PyTree, PyTree]:
+        keys = jax.random.split(jax.random.fold_in(key, number))
+        (_, (stats, outputs)), grads = differentiate(state.params, batch_stats, piece, keys, noise)
+        return grads, (stats, outputs)
+
+    count = options.accumulation_steps
+    if count == 1:
+        grads, (stats, outputs) = one(state.batch_stats, batch, gate_noise, 0)
+        return grads, stats, outputs | {"num_experts": len(model.config.experts)}
+
+    pieces = {name: _split(value, count, axis=0) for name, value in batch.items()}
+    noises = None if gate_noise is None else _split(gate_noise, count, axis=1)
+
+    def body(carry: tuple[PyTree, PyTree], piece: tuple[Any, Any, Any]) -> tuple[PyTree, PyTree]:
+        total, batch_stats = carry
+        grads, (stats, outputs) = one(batch_stats, *piece)
+        return (jax.tree.map(jnp.add, total, grads), stats), outputs
+
+    start = (train_state.zeros_like(state.params), state.batch_stats)
+    (total, stats), outputs = jax.lax.scan(body, start, (pieces, noises, jnp.arange(count)))
+    grads = jax.tree.map(lambda x: x / count, total)
+    merged = {
+        name: outputs[name].mean(axis=0) for name in ("loss", "pixel_loss", "load_balancing_loss")
+    }
+    merged["dropped"] = outputs["dropped"].sum(axis=0)
+    merged["expert"] = jnp.moveaxis(outputs["expert"], 0, 1).reshape(outputs["expert"].shape[1], -1)
+    return grads, stats, merged | {"num_experts": len(model.config.experts)}
+
+
+def _split(x: Array, count: int, *, axis: int) -> Array:
+    """Returns micro-batches in front: number i takes the images i, i + count, i + 2 * count, ...
+
+    Strided, so that each device's part of the batch falls into all micro-batches evenly and no
+    image travels.
+    """
+    shape = (*x.shape[:axis], x.shape[axis] // count, count, *x.shape[axis + 1 :])
+    return jnp.moveaxis(x.reshape(shape), axis + 1, 0)
+
+
+def _loss_fn(model: Any, options: StepOptions) -> Callable[..., tuple[Array, tuple[PyTree, Any]]]:
+    def loss_fn(
+        params: PyTree, batch_stats: PyTree, batch: Batch, keys: Any, noise: Any
+    ) -> tuple[Array, tuple[PyTree, dict[str, Array]]]:
+        (output, routing), updates = model.apply(
+            train_state.as_variables(params, batch_stats),
+            jnp.asarray(batch["lq"], float),
+            train=True,
+            gate_noise=noise,
+            return_routing=True,
+            rngs={"routing": keys[0], "dropout": keys[1]},
+            mutable=["batch_stats"],
+        )
+        pixel_loss = options.loss(output, jnp.asarray(batch["gt"], float))
+        balance = jnp.mean(routing.load_balancing_loss)
+        total = pixel_loss + options.load_balancing_weight * balance
+        outputs = {
+            "loss": total,
+            "pixel_loss": pixel_loss,
+            "load_balancing_loss": balance,
+            "dropped": routing.dropped,
+            "expert": routing.expert,
+        }
+        return total, (updates.get("batch_stats", {}), outputs)
+
+    return loss_fn
+
+
+def _step_metrics(
+    outputs: Mapping[str, Any], grads: PyTree, rate: Float[Array, ""], good: Bool[Array, ""]
+) -> TrainMetrics:
+    norm = optax.global_norm(grads) if jax.tree.leaves(grads) else jnp.zeros_like(outputs["loss"])
+    return TrainMetrics.single_from_model_output(
+        loss=jnp.asarray(outputs["loss"], float),
+        pixel_loss=jnp.asarray(outputs["pixel_loss"], float),
+        load_balancing_loss=jnp.asarray(outputs["load_balancing_loss"], float),
+        grad_norm=jnp.asarray(norm, float),
+        learning_rate=rate,
+        skipped=(~good).astype(jnp.int32),
+        dropped=outputs["dropped"],
+        expert_counts=count_experts(outputs["expert"], outputs["num_experts"], counted=good),
+    )
+
+
+def _each_finite(tree: PyTree) -> Bool[Array, " n"]:
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)])
+
+
+def _all_finite(tree: PyTree) -> Bool[Array, ""]:
+    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+    return jnp.all(_each_finite(leaves))

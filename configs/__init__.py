@@ -1,0 +1,1 @@
+"""Configurations: `base.py` holds every field; the others change a few of them."""

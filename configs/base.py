@@ -1,0 +1,95 @@
+"""Every field of a training run, with the published defaults for CAR.
+
+The released code has no training script; these defaults follow the published settings of the same
+family of networks (DAT, RGT, CAT): 500,000 steps of 32 patches of 64 x 64, Adam, L1.
+
+Change fields on the command line: --config.train.num_steps=1000 --config.data.gt=DIR ...
+A misspelt field or a value of the wrong type is refused.
+"""
+
+import dataclasses
+
+from ml_collections import ConfigDict, config_dict
+
+from armoe_jax.models import VARIANTS
+from input_pipeline.pipeline import default_config
+
+
+def get_config() -> ConfigDict:
+    """Returns the locked configuration."""
+    config = ConfigDict()
+    config.model = model_config("car")
+    config.data = ConfigDict(default_config())
+    config.train = ConfigDict(
+        {
+            "num_steps": 500_000,
+            "batch_size": 32,  # of all devices and processes together
+            "accumulation_steps": 1,  # micro-batches that one batch is split into
+            "seed": 10,
+            "loss": "l1",  # "l1" | "charbonnier" | "l2"
+            "charbonnier_eps": 1e-3,
+            # None: 0.01 with sparse (capacity) dispatch, 0 with dense.
+            "load_balancing_weight": config_dict.placeholder(float),
+            "ema": True,
+            "ema_decay": 0.999,
+            "max_skipped_in_a_row": 10,  # non-finite steps before the run stops
+            "init_from": "",  # checkpoint, workdir or name of shipped weights to start from
+            "init_key": "auto",  # "auto" | "params" | "params_ema"
+            "init_partial": False,  # load what fits, list the rest
+        }
+    )
+    config.optim = ConfigDict(
+        {
+            "learning_rate": 2e-4,
+            "schedule": "multistep",  # "multistep" | "cosine" | "constant"
+            "milestones": (250_000, 400_000, 450_000, 475_000),
+            "gamma": 0.5,
+            "restarts": (),  # steps at which the rate returns to restart_weights x learning_rate
+            "restart_weights": (),
+            "final_fraction": 0.0,  # of the learning rate, at the end of the cosine
+            "warmup_steps": 0,
+            "b1": 0.9,
+            "b2": 0.99,
+            "eps": 1e-8,
+            "clip_norm": 0.0,  # largest gradient norm; 0: no clipping
+        }
+    )
+    config.eval = ConfigDict(
+        {
+            "every": 5_000,  # steps between validations; 0: only after the last step
+            "crop_border": 0,
+            "tile": "none",  # "none" | "auto" | "released" | a number of pixels
+            "overlap": 32,
+            "max_images": 0,  # of the evaluation set during training; 0: all
+            "sample_images": 4,  # shown in TensorBoard
+            "brightness_baseline": False,  # also report the gain of a constant correction
+        }
+    )
+    config.checkpoint = ConfigDict({"every": 5_000, "keep": 3})
+    config.log = ConfigDict({"every": 100, "tensorboard": True})
+    config.profile = ConfigDict({"first_step": 10, "num_steps": 0})
+    config.sharding = ConfigDict({"fsdp": False, "num_devices": 0})  # 0: all devices
+    config.distributed = ConfigDict(
+        {
+            "enabled": False,
+            # Found out from the cluster's environment where empty or negative.
+            "coordinator_address": "",
+            "num_processes": -1,
+            "process_id": -1,
+        }
+    )
+    return config.lock()
+
+
+def model_config(variant: str) -> ConfigDict:
+    """Returns the fields of a variant's architecture, and of how it is run."""
+    fields = dataclasses.asdict(VARIANTS[variant])
+    fields["qk_scale"] = config_dict.placeholder(float)
+    execution = {
+        "dispatch": "capacity",  # "capacity": sparse; "dense": all experts, as released
+        "capacity_factor": 2.0,
+        "scan": True,
+        "remat": False,
+        "dtype": "float32",  # "float32" | "bfloat16"
+    }
+    return ConfigDict(fields | execution)

@@ -1,0 +1,20 @@
+"""Artifact removal for VVC at QP 32, as published: 25.6 M parameters, 500,000 steps on DF2K.
+
+armoe-jax build-dataset --source DF2K_DIR --codec vvc --qp 32 --out DATA
+armoe-jax build-dataset --source KODAK_DIR --codec vvc --qp 32 --out KODAK
+python -m armoe_jax.main --config configs/car_qp32.py --workdir runs/car_qp32 \
+    --config.data.gt=DATA/gt --config.data.lq=DATA/lq \
+    --config.data.eval_gt=KODAK/gt --config.data.eval_lq=KODAK/lq
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    """Returns the locked configuration."""
+    config = base.get_config()
+    config.data.codec = "vvc"
+    config.data.qp = 32
+    return config
