@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm, linear_init
+from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm
 from armoe_jax.ops import windows
 from armoe_jax.ops.attention import attend_in_windows
-from armoe_jax.ops.linear import dense
 
 
 class PositionBias(nn.Module):
@@ -38,27 +37,6 @@ class PositionBias(nn.Module):
             x = nn.relu(LayerNorm(name=f"norm{j}")(x))
             x = Dense(features, name=f"dense{j}")(x)
         return windows.relative_bias(x, self.window)
-
-
-class ProjectionParameters(nn.Module):
-    """Kernel and bias of a linear layer whose product is computed in parts.
-
-    Attributes:
-        features: Output width.
-        use_bias: Whether there is a bias.
-    """
-
-    features: int
-    use_bias: bool
-
-    @nn.compact
-    def __call__(
-        self, in_features: int
-    ) -> tuple[Float[Array, "c o"], Float[Array, " o"] | None]:
-        """Returns kernel and bias (or None)."""
-        kernel = self.param("kernel", linear_init, (in_features, self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
-        return kernel, bias
 
 
 class WindowAttention(nn.Module):
@@ -95,42 +73,21 @@ class WindowAttention(nn.Module):
     ) -> Float[Array, "b h w c"]:
         """Attends within windows, moved by half their size where `shifted` is 1 (else 0)."""
         _, height, width, c = x.shape
-        branches = self._project(x)
-        local = DepthwiseConv(name="local_conv")(
-            jnp.concatenate([qkv[..., -(c // 2) :] for qkv in branches], axis=-1)
-        )
+        qkv = Dense(3 * c, use_bias=self.qkv_bias, dtype=self.dtype, name="qkv")(x)
+        local = DepthwiseConv(name="local_conv")(qkv[..., 2 * c :])
         multiple = math.lcm(*self.window)
         to_size = (windows.padded_size(height, multiple), windows.padded_size(width, multiple))
         attended = jax.lax.cond(
             shifted,
             functools.partial(self._attend, shift=True),
             functools.partial(self._attend, shift=False),
-            [windows.pad_bottom_right(qkv, *to_size) for qkv in branches],
+            windows.pad_bottom_right(qkv, *to_size),
             self._position_biases(c),
             self._dropout_key(deterministic=deterministic),
         )
         attended = attended[:, :height, :width] + local
         out = Dense(c, dtype=self.dtype, name="proj")(attended)
         return nn.Dropout(self.drop_rate, deterministic=deterministic)(out)
-
-    def _project(self, x: Float[Array, "b h w c"]) -> list[Float[Array, "b h w c3half"]]:
-        """Returns queries, keys and values of each orientation, from one stored projection.
-
-        Two products whose results are what the orientations need save slicing a large array.
-        """
-        c = x.shape[-1]
-        kernel, bias = ProjectionParameters(3 * c, self.qkv_bias, name="qkv")(c)
-        kernel = kernel.reshape(c, 3, 2, c // 2)
-        bias = None if bias is None else bias.reshape(3, 2, c // 2)
-        return [
-            dense(
-                x,
-                kernel[:, :, i].reshape(c, -1),
-                None if bias is None else bias[:, i].reshape(-1),
-                jnp.dtype(self.dtype),
-            )
-            for i in (0, 1)
-        ]
 
     def _position_biases(self, c: int) -> list[Float[Array, "m n n"]]:
         return [
@@ -146,20 +103,22 @@ class WindowAttention(nn.Module):
     @nn.nowrap
     def _attend(
         self,
-        branches: list[Float[Array, "b hp wp c3half"]],
+        qkv: Float[Array, "b hp wp c3"],
         biases: list[Float[Array, "m n n"]],
         key: PRNGKeyArray | None,
         *,
         shift: bool,
     ) -> Float[Array, "b hp wp c"]:
         """Runs both orientations, each on its half of the channels."""
+        half = qkv.shape[-1] // 6
+        split = qkv.reshape(*qkv.shape[:3], 3, 2, half)
         outs = []
-        for i, (qkv, bias) in enumerate(zip(branches, biases, strict=True)):
+        for i, bias in enumerate(biases):
             window = self.window if i == 0 else self.window[::-1]
             drop = None
             if key is not None:
                 drop = (jax.random.fold_in(key, i), self.attn_drop_rate)
-            head_dim = qkv.shape[-1] // (3 * bias.shape[0])
-            scale = self.qk_scale if self.qk_scale else head_dim**-0.5
-            outs.append(attend_in_windows(qkv, bias, window, scale=scale, shift=shift, drop=drop))
+            scale = self.qk_scale if self.qk_scale else (half / bias.shape[0]) ** -0.5
+            part = split[:, :, :, :, i].reshape(*qkv.shape[:3], 3 * half)
+            outs.append(attend_in_windows(part, bias, window, scale=scale, shift=shift, drop=drop))
         return jnp.concatenate(outs, axis=-1)

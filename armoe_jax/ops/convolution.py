@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from armoe_jax.ops.platform import materialise
+
 
 def conv2d(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw c o"], bias: Float[Array, " o"]
@@ -28,8 +30,10 @@ def depthwise_conv3x3(
     """
     _, h, w, _ = x.shape
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    total = bias.reshape(1, 1, 1, -1)
+    taps = materialise(jnp.concatenate([kernel.reshape(9, -1), bias[None, :]]))
+    total = taps[9].reshape(1, 1, 1, -1)
     for i in range(3):
         for j in range(3):
-            total = total + padded[:, i : i + h, j : j + w, :] * kernel[None, i, None, j]
+            tap = taps[3 * i + j].reshape(1, 1, 1, -1)
+            total = total + padded[:, i : i + h, j : j + w, :] * tap
     return total

@@ -5,6 +5,7 @@ Source: architecture.md sections 6, 6.1 and 6.2.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -60,8 +61,10 @@ def idct2(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 def _separable(
     x: Float[Array, "b h w c"], rows: Float[np.ndarray, "h h"], columns: Float[np.ndarray, "w w"]
 ) -> Float[Array, "b h w c"]:
-    x = jnp.einsum("yh,bhwc->bywc", rows, x)
-    return jnp.einsum("xw,bhwc->bhxc", columns, x)
+    b, h, w, c = x.shape
+    x = jnp.matmul(rows[None], x.reshape(b, h, w * c))
+    x = jnp.matmul(columns[None], x.reshape(b * h, w, c))
+    return x.reshape(b, h, w, c)
 
 
 def haar_forward(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
@@ -103,14 +106,14 @@ def swt_fusion(
     bands = kernel.reshape(c, 2, 2, -1)  # c, band along w, band along h, o
     taps = np.array([[0.5, 0.5], [0.5, -0.5]], np.float32)  # band, tap (1/sqrt2 per axis)
     filters = jnp.einsum("cwho,wx,hy->yxco", bands, 2 * taps, taps)
-    _, height, width, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
-    total = bias.reshape(1, 1, 1, -1)
-    for y in range(2):
-        for x_tap in range(2):
-            part = padded[:, y : y + height, x_tap : x_tap + width, :]
-            total = total + jnp.einsum("bhwc,co->bhwo", part, filters[y, x_tap])
-    return total
+    fused = jax.lax.conv_general_dilated(
+        x,
+        filters,
+        window_strides=(1, 1),
+        padding=((0, 1), (0, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return fused + bias.reshape(1, 1, 1, -1)
 
 
 def fft_filter(x: Float[Array, "b h w c"], decay: Decay) -> Float[Array, "b h w c"]:
