@@ -189,13 +189,13 @@ def _checked(cls: type[Component], mapping: Mapping[str, Any]) -> dict[str, Any]
     return checked
 
 
-def _converted(name: str, value: Any, default: Any) -> Any:
+def _converted(name: str, value: object, default: object) -> object:
     """Returns a value of the default's type; lists become tuples, integers floats."""
-    kind = cast(type[object], type(default))
-    if kind is tuple and isinstance(value, list):
-        return tuple(cast(list[Any], value))
+    kind = type(default)
+    if kind is tuple and type(value) is list:
+        return tuple(cast(list[object], value))
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
         raise TypeError(f"data.{name} is {value!r}, expected a value of {kind.__name__}")
-    return value
+    return cast(object, value)

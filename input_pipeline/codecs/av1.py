@@ -37,11 +37,6 @@ class AV1(FFmpegVideoCodec):
             *("-svtav1-params", ":".join(parameters)),
         ]
 
-    def _write_bitstream(self, arguments: list[str], planes: bytes) -> bytes:
-        return ffmpeg.run_with_output_file(
-            arguments, suffix=self.suffix, what=f"encoding {self.name}", stdin=planes
-        )
-
     def _read_bitstream(self, bitstream: bytes) -> bytes:
         return ffmpeg.run_with_input_file(
             ["-f", "rawvideo", "-pix_fmt", self.pixel_format, "pipe:1"],

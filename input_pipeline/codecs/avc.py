@@ -6,7 +6,10 @@ from input_pipeline.codecs.video import FFmpegVideoCodec
 
 
 class AVC(FFmpegVideoCodec):
-    """libx264 without its quantiser offset for intra pictures and its adaptive quantisation."""
+    """libx264 without its quantiser offset for intra pictures and its adaptive quantisation.
+
+    The encoder's list of its own settings (an SEI message of half a kilobyte) is left out.
+    """
 
     name = "avc"
     suffix = ".264"
@@ -31,5 +34,5 @@ class AVC(FFmpegVideoCodec):
         ]
         return [
             *("-c:v", self.encoder, "-preset", self.preset, "-qp", str(quality), "-g", "1"),
-            *("-x264-params", ":".join(parameters)),
+            *("-x264-params", ":".join(parameters), "-bsf:v", "filter_units=remove_types=6"),
         ]

@@ -16,7 +16,7 @@ SCALER_FLAGS = {
 }
 
 
-def pad_to_even(image: RGB) -> RGB:
+def pad_to_even(image: RGB) -> UInt8[np.ndarray, "even_h even_w 3"]:
     """Repeats the last row and column where height or width is odd."""
     height, width = image.shape[:2]
     if height % 2 == 0 and width % 2 == 0:

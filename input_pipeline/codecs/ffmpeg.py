@@ -113,7 +113,7 @@ def require_encoder(name: str) -> None:
 def run_with_output_file(
     arguments: Sequence[str], *, suffix: str, what: str, stdin: bytes = b""
 ) -> bytes:
-    """Like `run`, for formats that ffmpeg can only write to a file that it may seek in."""
+    """Like `run`, but ffmpeg writes to a file, whose contents are returned."""
     with tempfile.TemporaryDirectory(prefix="armoe-") as folder:
         path = Path(folder) / f"output{suffix}"
         run([*arguments, "-y", str(path)], what=what, stdin=stdin)

@@ -102,7 +102,10 @@ class FFmpegVideoCodec(VideoCodec):
         return f"decoding {self.name}"
 
     def _write_bitstream(self, arguments: list[str], planes: bytes) -> bytes:
-        return ffmpeg.run([*arguments, "pipe:1"], what=f"encoding {self.name}", stdin=planes)
+        # Into a file: libvvenc prints messages to standard output, AVIF needs to seek.
+        return ffmpeg.run_with_output_file(
+            arguments, suffix=self.suffix, what=f"encoding {self.name}", stdin=planes
+        )
 
     def _read_bitstream(self, bitstream: bytes) -> bytes:
         return ffmpeg.run(
