@@ -131,11 +131,13 @@ class ARMoE(nn.Module):
         names = [f"group_{g}" for g in range(len(c.depth))]
         if len(set(zip(c.depth, c.num_heads, strict=True))) == 1:
             group = Group(c, c.depth[0], c.num_heads[0], run, parent=None)
-            per_group = jax.tree.map(lambda a: a.reshape(len(names), -1, *a.shape[1:]), control)
-            x, routing = run_in_sequence(self, group, names, x, per_group, scan=self.scan)
-            return x, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), routing).replace(
-                load_balancing_loss=routing.load_balancing_loss.mean()
+            per_group = jax.tree.map(
+                lambda a: a.reshape(len(names), c.depth[0], *a.shape[1:]), control
             )
+            x, routing = run_in_sequence(self, group, names, x, per_group, scan=self.scan)
+            return x, jax.tree.map(
+                lambda a: a.reshape(c.num_layers, *a.shape[2:]), routing
+            ).replace(load_balancing_loss=routing.load_balancing_loss.mean())
         records = []
         start = 0
         for name, depth, heads in zip(names, c.depth, c.num_heads, strict=True):

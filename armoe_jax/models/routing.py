@@ -39,7 +39,7 @@ class Routing:
     expert: Int[Array, "*l b"]
     logits: Float[Array, "*l b e"]
     dropped: Int[Array, "*l"]
-    load_balancing_loss: Float[Array, "*l"]
+    load_balancing_loss: Float[Array, "..."]
 
 
 @flax.struct.dataclass
