@@ -1,0 +1,365 @@
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from armoe_jax import cli
+from armoe_jax.commands import build_dataset
+from armoe_jax.metrics import psnr, ssim
+from input_pipeline import build as build_module
+from input_pipeline.build import build
+from input_pipeline.codecs import CodecOptions
+from input_pipeline.image_files import list_images, read_rgb
+from input_pipeline.manifest import Tree, load_manifest
+from input_pipeline.verify import find_trees, verify_tree
+
+FASTER = CodecOptions(preset="faster")
+
+
+# The command alone, as its own process.
+PROGRAM = """
+import argparse, sys
+from armoe_jax.commands import build_dataset
+parser = argparse.ArgumentParser()
+build_dataset.add_arguments(parser)
+sys.exit(build_dataset.run(parser.parse_args()))
+"""
+
+
+def jpeg_tree(folder: Path, quality: int = 40) -> Tree:
+    return Tree(folder, "jpeg", quality)
+
+
+def problems(folder: Path) -> list[str]:
+    return [problem for image in verify_tree(folder) for problem in image]
+
+
+def command(*arguments: str | Path) -> int:
+    parser = argparse.ArgumentParser()
+    build_dataset.add_arguments(parser)
+    return build_dataset.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_tree_holds_pairs_bitstreams_and_what_was_measured(source_folder, tmp_path):
+    out = tmp_path / "out"
+    summary = build(list_images(source_folder), [Tree(out, "vvc", 37, FASTER)])
+    assert (summary.built, summary.reused, summary.failures) == (3, 0, [])
+    manifest = load_manifest(out)
+    assert manifest["codec"] == "vvc"
+    assert manifest["qp"] == 37
+    assert manifest["colors"] == "clean"
+    assert "libvvenc" in manifest["version"]
+    assert manifest["settings"]["preset"] == "faster"
+    assert [image["name"] for image in manifest["images"]] == ["a", "b", "c"]
+    image = manifest["images"][1]
+    gt, lq = read_rgb(out / "gt/b.png"), read_rgb(out / "lq/b.png")
+    np.testing.assert_array_equal(gt, read_rgb(source_folder / "b.png"))
+    assert (image["width"], image["height"]) == (35, 33)
+    assert image["bits"] == 8 * (out / "bitstreams/b.266").stat().st_size
+    assert image["bpp"] == pytest.approx(image["bits"] / (33 * 35), abs=1e-6)
+    assert image["psnr_y"] == pytest.approx(psnr(lq, gt), abs=1e-5)
+    assert image["ssim_y"] == pytest.approx(ssim(lq, gt), abs=1e-6)
+    text = (out / "manifest.json").read_text()
+    assert str(tmp_path) not in text
+    assert sorted(path.name for path in out.iterdir()) == [
+        "bitstreams",
+        "gt",
+        "lq",
+        "manifest.json",
+    ]
+    assert problems(out) == []
+
+
+def test_equal_builds_have_equal_manifests_and_are_not_done_twice(source_folder, tmp_path):
+    sources = list_images(source_folder)
+    for name in ("one", "two"):
+        build(sources, [jpeg_tree(tmp_path / name)])
+    one, two = tmp_path / "one/manifest.json", tmp_path / "two/manifest.json"
+    assert one.read_bytes() == two.read_bytes()
+    again = build(sources, [jpeg_tree(tmp_path / "one")])
+    assert (again.built, again.reused) == (0, 3)
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_trees_of_one_build_share_the_originals(source_folder, tmp_path):
+    trees = [jpeg_tree(tmp_path / "q10", 10), jpeg_tree(tmp_path / "q90", 90)]
+    build(list_images(source_folder), trees)
+    first, second = (tree.folder / "gt/a.png" for tree in trees)
+    assert first.stat().st_ino == second.stat().st_ino
+    assert problems(trees[1].folder) == []
+    bpp = [load_manifest(tree.folder)["images"][0]["bpp"] for tree in trees]
+    assert bpp[1] > bpp[0]
+
+
+def test_originals_are_copied_where_links_are_not_possible(source_folder, tmp_path, monkeypatch):
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError("links are not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    trees = [jpeg_tree(tmp_path / "q10", 10), jpeg_tree(tmp_path / "q90", 90)]
+    build(list_images(source_folder), trees)
+    assert problems(trees[1].folder) == []
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (jpeg_tree(Path(), 50), "qp was 40, is 50"),
+        (Tree(Path(), "jpeg", 40, CodecOptions(subsampling="4:4:4")), "settings was"),
+        (Tree(Path(), "jpeg", 40, halve="all"), "halved_sources was 'none', is 'all'"),
+        (Tree(Path(), "avc", 40), "codec was 'jpeg', is 'avc'"),
+    ],
+)
+def test_changed_settings_are_refused(other, message, source_folder, tmp_path):
+    sources = list_images(source_folder)
+    build(sources, [jpeg_tree(tmp_path / "out")])
+    before = (tmp_path / "out/manifest.json").read_bytes()
+    changed = Tree(tmp_path / "out", other.codec, other.quality, other.options, other.halve)
+    with pytest.raises(ValueError, match=f"built with other settings.*{message}"):
+        build(sources, [changed])
+    assert (tmp_path / "out/manifest.json").read_bytes() == before
+
+
+def test_changed_settings_are_refused_in_an_unfinished_tree(source_folder, tmp_path, monkeypatch):
+    sources = list_images(source_folder)
+
+    def stop(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build_module, "build_item", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build(sources, [jpeg_tree(tmp_path / "out")])
+    assert not (tmp_path / "out/manifest.json").exists()
+    with pytest.raises(ValueError, match="other settings"):
+        build(sources, [jpeg_tree(tmp_path / "out", 41)])
+    assert build(sources, [jpeg_tree(tmp_path / "out")]).built == 3
+
+
+def test_added_changed_and_removed_sources(source_folder, tmp_path):
+    tree = jpeg_tree(tmp_path / "out")
+    build(list_images(source_folder), [tree])
+    shutil.copy(source_folder / "a.png", source_folder / "d.png")
+    Image.fromarray(read_rgb(source_folder / "b.png")[::-1]).save(source_folder / "b.png")
+    summary = build(list_images(source_folder), [tree])
+    assert (summary.built, summary.reused) == (2, 2)
+    assert problems(tree.folder) == []
+    (source_folder / "c.png").unlink()
+    with pytest.raises(ValueError, match="images that are not in the source: c;"):
+        build(list_images(source_folder), [tree])
+
+
+def test_files_that_were_deleted_are_made_again(source_folder, tmp_path):
+    tree = jpeg_tree(tmp_path / "out")
+    build(list_images(source_folder), [tree])
+    (tmp_path / "out/lq/a.png").unlink()
+    assert build(list_images(source_folder), [tree]).built == 1
+    assert problems(tree.folder) == []
+
+
+def test_bad_inputs_are_listed_and_skipped(source_folder, tmp_path, capsys):
+    (source_folder / "torn.png").write_bytes((source_folder / "a.png").read_bytes()[:300])
+    (source_folder / "none.jpg").write_bytes(b"")
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(source_folder / "tiny.png")
+    out = tmp_path / "out"
+    arguments = ["--source", source_folder, "--codec", "avc", "--preset", "ultrafast", "--qp", "30"]
+    assert command(*arguments, "--out", out, "--workers", "1") == 1
+    captured = capsys.readouterr()
+    assert "3 images coded, 0 were there already, 3 source images failed" in captured.out
+    failures = [line for line in captured.err.splitlines() if line.startswith("failed: ")]
+    assert len(failures) == 3
+    for name in (
+        "none.jpg is not a readable",
+        "tiny.png: image of 4x4 is too small",
+        "torn.png is",
+    ):
+        assert any(name in line for line in failures)
+    assert len(load_manifest(out)["images"]) == 3
+    assert problems(out) == []
+
+
+def test_full_disk_stops_the_build_and_the_next_run_continues(source_folder, tmp_path, monkeypatch):
+    tree = jpeg_tree(tmp_path / "out")
+    written = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if "c.png" in self.name:
+            raise OSError(28, "No space left on device", str(self))
+        return written(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left on device"):
+            build(list_images(source_folder), [tree])
+    assert not (tmp_path / "out/manifest.json").exists()
+    summary = build(list_images(source_folder), [tree])
+    assert (summary.built, summary.reused) == (1, 2)
+    assert problems(tree.folder) == []
+
+
+@pytest.mark.slow
+def test_killed_and_continued_build_equals_an_uninterrupted_one(photo, tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for number in range(10):
+        Image.fromarray(np.roll(photo, number, 1)).save(source / f"{number:02d}.png")
+    arguments = ["--source", str(source), "--codec", "vvc", "jpeg", "--qp", "32"]
+    arguments += ["--quality", "40", "--preset", "", "--workers", "2"]
+    killed = tmp_path / "killed"
+    start = [sys.executable, "-c", PROGRAM, *arguments, "--out", str(killed)]
+    process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(killed.glob("vvc/qp32/.records/*.json"))) < 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = len(list(killed.glob("vvc/qp32/.records/*.json")))
+    done = subprocess.run(start, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    reused = int(done.stdout.split(" were there already")[0].split()[-1])
+    assert reused >= 2 * finished - 2  # the two images in work may lack the second tree
+    assert command(*arguments[:-1], "1", "--out", tmp_path / "whole", "--verify") == 0
+    for tree in find_trees(tmp_path / "whole"):
+        name = tree.relative_to(tmp_path / "whole")
+        assert (tree / "manifest.json").read_bytes() == (
+            killed / name / "manifest.json"
+        ).read_bytes()
+        for part in ("gt", "lq", "bitstreams"):
+            names = sorted(path.name for path in (tree / part).iterdir())
+            assert names == sorted(path.name for path in (killed / name / part).iterdir())
+    assert [problem for tree in find_trees(killed) for problem in problems(tree)] == []
+
+
+def test_several_codecs_and_qualities_make_one_tree_each(source_folder, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["--source", source_folder, "--codec", "avc", "jpeg", "--qp", "30", "40"]
+    arguments += ["--quality", "50", "--workers", "1", "--out", out]
+    assert command(*arguments) == 0
+    trees = [str(tree.relative_to(out)) for tree in find_trees(out)]
+    assert trees == ["avc/qp30", "avc/qp40", "jpeg/quality50"]
+
+
+def test_halving_of_sources(source_folder, tmp_path):
+    Image.fromarray(read_rgb(source_folder / "a.png")).save(source_folder / "j.jpg")
+    build(list_images(source_folder), [Tree(tmp_path / "out", "jpeg", 90, halve="jpeg")])
+    sizes = {path.stem: read_rgb(path).shape for path in (tmp_path / "out/gt").iterdir()}
+    assert sizes["a"] == (32, 48, 3)
+    assert sizes["j"] == (16, 24, 3)
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "avc"])
+def test_verify_finds_every_kind_of_damage(codec, source_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    build(list_images(source_folder), [Tree(out, codec, 40)])
+    assert command("--out", out, "--verify") == 0
+    assert "1 trees verified, 0 problems" in capsys.readouterr().out
+    damaged = np.array(read_rgb(out / "lq/a.png"))
+    damaged[0, 0, 0] ^= 1
+    Image.fromarray(damaged).save(out / "lq/a.png")
+    (out / "gt/b.png").write_bytes(b"")
+    stream = next((out / "bitstreams").glob("c.*"))
+    stream.write_bytes(stream.read_bytes() + b"\0")
+    (out / "lq/stranger.png").write_bytes(b"")
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert command("--out", out, "--verify") == 1
+    errors = capsys.readouterr().err
+    assert "a: lq checksum is" in errors
+    assert "b.png is not a readable image" in errors
+    assert f"c: bits is {8 * stream.stat().st_size}, the manifest says" in errors
+    assert "c: bitstream checksum" in errors
+    assert "stranger.png: not in the manifest" in errors
+    assert json.loads((out / "manifest.json").read_text()) == manifest
+
+
+def test_verify_decodes_the_bitstreams_again(source_folder, tmp_path):
+    out = tmp_path / "out"
+    build(list_images(source_folder), [jpeg_tree(out)])
+    build(list_images(source_folder), [jpeg_tree(tmp_path / "other", 41)])
+    stream = (tmp_path / "other/bitstreams/a.jpg").read_bytes()
+    (out / "bitstreams/a.jpg").write_bytes(stream)
+    assert any("a: decoded bitstream is" in problem for problem in problems(out))
+
+
+def test_same_stems_are_refused(source_folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(source_folder / "a.png", other / "a.png")
+    with pytest.raises(ValueError, match="have the same stem 'a'"):
+        command(
+            "--source", source_folder, other, "--quality", "40", "--codec", "jpeg", "--out", other
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "absent", "--qp", "27"], "absent is not a folder"),
+        (["--qp", "27"], "--source is missing"),
+        (["--source", "SOURCE"], "--qp is missing; codec vvc takes 0 to 63"),
+        (["--source", "SOURCE", "--codec", "jpeg", "--qp", "27"], "--quality is missing"),
+        (["--source", "SOURCE", "--codec", "vp9", "--qp", "27"], "codec 'vp9' is unknown"),
+        (["--source", "SOURCE", "--qp", "99"], "qp 99 is not one of codec vvc"),
+        (["--source", "SOURCE", "--qp", "27", "--preset", "best"], "preset 'best'"),
+        (["--source", "SOURCE", "--codec", "vtm", "--qp", "27"], "--vtm-encoder"),
+        (["--source", "SOURCE", "--qp", "27", "--colors", "dirty"], "--colors: invalid choice"),
+        (["--verify"], "holds no manifest.json"),
+    ],
+)
+def test_bad_usage_is_one_line(arguments, message, source_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "COMMANDS", {"build-dataset": build_dataset.__name__})
+    arguments = [str(source_folder) if item == "SOURCE" else item for item in arguments]
+    assert cli.main(["build-dataset", *arguments, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_damaged_manifest(tmp_path):
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match="not valid JSON"):
+        load_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text('{"format": 99}')
+    with pytest.raises(ValueError, match="not a manifest of format 1"):
+        load_manifest(tmp_path)
+
+
+def test_beam_gives_the_same_manifest(source_folder, tmp_path):
+    pytest.importorskip("apache_beam", reason="needs the extra `beam`")
+    (source_folder / "torn.png").write_bytes(b"")
+    arguments = ["--source", source_folder, "--codec", "jpeg", "--quality", "40"]
+    assert command(*arguments, "--out", tmp_path / "beam", "--beam", "--runner=DirectRunner") == 1
+    assert command(*arguments, "--out", tmp_path / "plain", "--workers", "1") == 1
+    one, two = tmp_path / "beam/manifest.json", tmp_path / "plain/manifest.json"
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_beam_steps_without_a_runner(source_folder, tmp_path):
+    from input_pipeline.beam_build import _finish, code_one
+
+    (source_folder / "torn.png").write_bytes(b"")
+    sources, tree = list_images(source_folder), jpeg_tree(tmp_path / "out")
+    jobs, finished, summary = build_module.plan(sources, [tree])
+    assert [code_one(job) for job in jobs] == ["a", "b", "c", "torn"]
+    summary = _finish(jobs, [tree], finished, summary)
+    assert summary.built == 3
+    assert "torn.png is not a readable image" in summary.failures[0]
+    assert problems(tree.folder) == []
+
+
+def test_beam_that_is_absent_is_said_so(source_folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    arguments = ["--source", str(source_folder), "--codec", "jpeg", "--quality", "40"]
+    arguments += ["--out", str(tmp_path / "out"), "--beam", ""]
+    with pytest.raises(ValueError, match=r"pip install 'armoe-jax\[beam\]'"):
+        command(*arguments)

@@ -1,0 +1,160 @@
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from input_pipeline import image_files
+from input_pipeline.embedded import SPLITS, embedded_images
+from input_pipeline.image_files import (
+    ImageFileError,
+    encode_png,
+    halve,
+    image_size,
+    is_jpeg,
+    list_images,
+    read_image,
+    read_rgb,
+    write_atomically,
+)
+
+
+@pytest.fixture
+def rgb(photo):
+    return photo[:20, :30]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".bmp", ".tif", ".ppm"])
+def test_lossless_formats_are_read_exactly(suffix, tmp_path, rgb):
+    path = tmp_path / f"image{suffix}"
+    Image.fromarray(rgb).save(path, **({"lossless": True} if suffix == ".webp" else {}))
+    np.testing.assert_array_equal(read_rgb(path), rgb)
+    assert image_size(path) == (20, 30)
+
+
+def test_png_round_trip_of_rgb_and_gray(tmp_path, rgb):
+    for image in (rgb, rgb[..., :1]):
+        write_atomically(tmp_path / "x.png", encode_png(image))
+        np.testing.assert_array_equal(read_image(tmp_path / "x.png"), image)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "x.png"), rgb[..., :1].repeat(3, 2))
+
+
+def test_palette_opaque_alpha_and_orientation(tmp_path, rgb):
+    picture = Image.fromarray(rgb)
+    picture.convert("RGBA").save(tmp_path / "opaque.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "opaque.png"), rgb)
+    palette = picture.quantize(16)
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "palette.png"), np.asarray(palette.convert("RGB"))
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn a quarter clockwise to show it
+    picture.save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(rgb, -1))
+    assert image_size(tmp_path / "turned.png") == (30, 20)
+
+
+def test_images_of_other_kinds_are_refused_by_name(tmp_path, rgb):
+    half_clear = np.dstack([rgb, np.full(rgb.shape[:2], 128, np.uint8)])
+    Image.fromarray(half_clear).save(tmp_path / "clear.png")
+    Image.fromarray(rgb).convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(rgb[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    for name, message in (
+        ("clear.png", "transparent pixels"),
+        ("cmyk.jpg", "colour mode CMYK"),
+        ("deep.png", "16 bits per sample"),
+    ):
+        with pytest.raises(ImageFileError, match=f"{name}.*{message}"):
+            read_image(tmp_path / name)
+
+
+def test_damaged_files_are_refused_by_name(tmp_path, rgb):
+    whole = encode_png(rgb)
+    for name, data in (("cut", whole[:200]), ("empty", b""), ("text", b"no image at all")):
+        path = tmp_path / f"{name}.png"
+        path.write_bytes(data)
+        with pytest.raises(ImageFileError, match=re.escape(str(path))):
+            read_image(path)
+    with pytest.raises(ImageFileError, match=r"text\.png is not a readable image"):
+        image_size(tmp_path / "text.png")
+    with pytest.raises(FileNotFoundError):
+        read_image(tmp_path / "absent.png")
+
+
+def test_listing_sorts_and_ignores_other_files(tmp_path, rgb):
+    for name in ("b.png", "a.PNG", "notes.txt"):
+        (tmp_path / name).write_bytes(encode_png(rgb))
+    assert [path.name for path in list_images(tmp_path)] == ["a.PNG", "b.png"]
+    (tmp_path / "a.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match="have the same stem 'a'"):
+        list_images(tmp_path)
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        list_images(tmp_path / "absent")
+    (tmp_path / "void").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no image"):
+        list_images(tmp_path / "void")
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 255))
+def test_halving_keeps_constant_images(height, width, value):
+    image = np.full((height, width, 3), value, np.uint8)
+    expected = np.full((height // 2, width // 2, 3), value, np.uint8)
+    np.testing.assert_array_equal(halve(image), expected)
+    np.testing.assert_array_equal(halve(image[..., :1]), expected[..., :1])
+
+
+def test_one_pixel_cannot_be_halved():
+    with pytest.raises(ValueError, match="1x4 is too small to be halved"):
+        halve(np.zeros((4, 1, 3), np.uint8))
+
+
+def test_jpeg_is_known_by_its_bytes(tmp_path, rgb):
+    Image.fromarray(rgb).save(tmp_path / "x.png", format="JPEG")
+    assert is_jpeg(tmp_path / "x.png")
+    write_atomically(tmp_path / "x.png", encode_png(rgb))
+    assert not is_jpeg(tmp_path / "x.png")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_leftovers_of_dead_processes_are_removed(tmp_path, monkeypatch):
+    ours = image_files.temporary_name(tmp_path / "x.png")
+    ours.write_bytes(b"")
+    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # above every process id of Linux
+    dead = image_files.temporary_name(tmp_path / "y.png")
+    dead.write_bytes(b"")
+    image_files.remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [ours]
+
+
+def test_embedded_splits_share_nothing():
+    train, evaluation = set(SPLITS["train"]), set(SPLITS["eval"])
+    assert train
+    assert evaluation
+    assert not train & evaluation
+    assert all(min(read_rgb(path).shape[:2]) >= 300 for path in embedded_images("eval"))
+    with pytest.raises(KeyError, match="'test' is unknown"):
+        embedded_images("test")
+
+
+def test_embedded_images_that_are_missing_are_named(monkeypatch):
+    monkeypatch.setitem(SPLITS, "eval", ("chelsea.png", "unicorn.png"))
+    with pytest.raises(FileNotFoundError, match=r"lacks unicorn\.png; reinstall scikit-image"):
+        embedded_images("eval")
