@@ -39,7 +39,8 @@ class ARMoE(nn.Module):
             runs all experts on all images, as released.
         capacity_factor: Slots of an expert relative to an equal share of the batch.
         scan: Compiles one block and loops over it; same parameters and results.
-        remat: Recomputes activations in the backward pass: less memory, more time.
+        remat: The backward pass recomputes whole blocks: least memory, about a third more time.
+            Without it, it recomputes only what is cheap (not matrix products, not attention).
         dtype: Precision of matrix operands, "float32" or "bfloat16".
     """
 

@@ -43,7 +43,8 @@ class Execution:
         dispatch: How training serves the experts, "capacity" or "dense".
         capacity_factor: Slots of an expert relative to an equal share of the batch.
         scan: Compiles one block and loops over it.
-        remat: Recomputes a block's activations in the backward pass instead of storing them.
+        remat: The backward pass recomputes whole blocks from their inputs; else only what is
+            cheap: everything but matrix products and attention.
         dtype: Precision of matrix operands.
     """
 
@@ -97,9 +98,7 @@ class Block(nn.Module):
 
         # The scaled skips come on top of the plain ones, as released.
         entry = x
-        x = x + attention(
-            LayerNorm(name="norm1")(x), control.shifted, deterministic=not run.train
-        )
+        x = x + attention(LayerNorm(name="norm1")(x), control.shifted, deterministic=not run.train)
         x = x + ffn1(LayerNorm(name="norm2")(x))
         x = x + entry * self._gamma("gamma1")
         entry = x
@@ -140,8 +139,16 @@ class Group(nn.Module):
         """Returns features of the same shape and the records of the blocks, stacked."""
         block = Block(self.config, self.num_heads, self.execution, parent=None)
         names = [f"block_{i}" for i in range(self.depth)]
+        run = self.execution
+        stored = "inputs" if run.remat else "products"
         y, records = run_in_sequence(
-            self, block, names, x, control, scan=self.execution.scan, remat=self.execution.remat
+            self,
+            block,
+            names,
+            x,
+            control,
+            scan=run.scan,
+            stored=stored if run.train else "everything",
         )
         conv = ResidualConv(self.config.resi_connection, dtype=self.execution.dtype, name="conv")
         return x + conv(y), records

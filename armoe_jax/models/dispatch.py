@@ -19,9 +19,7 @@ def by_weight(
     experts: Sequence[ExpertFn], inputs: ExpertInputs, weights: Float[Array, "b e"]
 ) -> Float[Array, "b h w c"]:
     """Runs every expert on every image and weighs the results: the released form."""
-    parts = [
-        weights[:, i, None, None, None] * expert(inputs) for i, expert in enumerate(experts)
-    ]
+    parts = [weights[:, i, None, None, None] * expert(inputs) for i, expert in enumerate(experts)]
     return functools.reduce(jnp.add, parts)
 
 

@@ -39,7 +39,9 @@ class Dense(nn.Module):
     def __call__(self, x: Float[Array, "*lead c"]) -> Float[Array, "*lead o"]:
         """Returns x @ kernel + bias."""
         kernel = self.param("kernel", linear_init, (x.shape[-1], self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
+        bias = (
+            self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
+        )
         return dense(x, kernel, bias, jnp.dtype(self.dtype))
 
 

@@ -13,6 +13,15 @@ import jax.numpy as jnp
 
 PyTree = Any
 
+_POLICIES = {
+    "products": jax.checkpoint_policies.save_from_both_policies(
+        jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        jax.checkpoint_policies.save_only_these_names("attention"),
+    ),
+    "inputs": None,
+}
+"""What `jax.checkpoint` keeps, by the name used in `run_in_sequence`."""
+
 
 def run_in_sequence(
     parent: nn.Module,
@@ -22,7 +31,7 @@ def run_in_sequence(
     control: PyTree,
     *,
     scan: bool,
-    remat: bool = False,
+    stored: str = "everything",
 ) -> tuple[jax.Array, PyTree]:
     """Applies `child` once for each name: x, record = child(x, control of this step).
 
@@ -33,14 +42,15 @@ def run_in_sequence(
         x: Input of the first step.
         control: Tree of arrays with a leading axis over steps.
         scan: Compiles one step and loops, instead of unrolling.
-        remat: Recomputes a step's activations in the backward pass.
+        stored: What the backward pass finds stored, instead of recomputing it: "everything",
+            "products" (results of matrix products and attention) or "inputs" (of each step).
 
     Returns:
         The last step's output, and the steps' records stacked on a leading axis.
     """
     if parent.is_initializing() or not scan or len(names) == 1:
-        return _unrolled(parent, child, names, x, control, remat=remat)
-    return _scanned(parent, child, names, x, control, remat=remat)
+        return _unrolled(parent, child, names, x, control, stored=stored)
+    return _scanned(parent, child, names, x, control, stored=stored)
 
 
 def _unrolled(
@@ -50,12 +60,14 @@ def _unrolled(
     x: jax.Array,
     control: PyTree,
     *,
-    remat: bool,
+    stored: str,
 ) -> tuple[jax.Array, PyTree]:
+    call = type(child).__call__
+    if stored != "everything":
+        call = nn.remat(call, policy=_POLICIES[stored])
     records = []
     for i, name in enumerate(names):
         step = child.clone(parent=parent, name=name)
-        call = nn.remat(type(child).__call__) if remat else type(child).__call__
         x, record = call(step, x, jax.tree.map(lambda a, i=i: a[i], control))
         records.append(record)
     return x, _stack(records)
@@ -68,12 +80,12 @@ def _scanned(
     x: jax.Array,
     control: PyTree,
     *,
-    remat: bool,
+    stored: str,
 ) -> tuple[jax.Array, PyTree]:
     variables = {
-        collection: _stack([stored[name] for name in names])
-        for collection, stored in parent.variables.items()
-        if names[0] in stored
+        collection: _stack([of[name] for name in names])
+        for collection, of in parent.variables.items()
+        if names[0] in of
     }
     statistics_change = parent.is_mutable_collection("batch_stats") and "batch_stats" in variables
     mutable = ["batch_stats"] if statistics_change else []
@@ -87,8 +99,8 @@ def _scanned(
         (x, record), updates = child.apply(variables, x, control, rngs=rngs, mutable=mutable)
         return x, (record, updates)
 
-    if remat:
-        body = jax.checkpoint(body, prevent_cse=False)
+    if stored != "everything":
+        body = jax.checkpoint(body, prevent_cse=False, policy=_POLICIES[stored])
     x, (records, updates) = jax.lax.scan(body, x, (variables, control, keys))
     if statistics_change:
         for i, name in enumerate(names):

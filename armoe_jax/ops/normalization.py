@@ -30,9 +30,9 @@ def batch_norm(
     bias: Float[Array, " c"],
 ) -> Float[Array, "b c"]:
     """Normalises each channel by the given statistics, then scales and shifts."""
-    return (x - _like(mean, x)) * _like(
-        jax.lax.rsqrt(variance + EPSILON) * scale, x
-    ) + _like(bias, x)
+    return (x - _like(mean, x)) * _like(jax.lax.rsqrt(variance + EPSILON) * scale, x) + _like(
+        bias, x
+    )
 
 
 def _like(v: Float[Array, " c"], x: Float[Array, "*lead c"]) -> Float[Array, "*ones c"]:

@@ -5,7 +5,6 @@ Source: architecture.md sections 6, 6.1 and 6.2.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -106,14 +105,13 @@ def swt_fusion(
     bands = kernel.reshape(c, 2, 2, -1)  # c, band along w, band along h, o
     taps = np.array([[0.5, 0.5], [0.5, -0.5]], np.float32)  # band, tap (1/sqrt2 per axis)
     filters = jnp.einsum("cwho,wx,hy->yxco", bands, 2 * taps, taps)
-    fused = jax.lax.conv_general_dilated(
-        x,
-        filters,
-        window_strides=(1, 1),
-        padding=((0, 1), (0, 1)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
-    return fused + bias.reshape(1, 1, 1, -1)
+    # One product of the four shifted copies: the gradient of a convolution is slow on CPU.
+    padded = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    _, height, width, _ = x.shape
+    shifted = [padded[:, y : y + height, s : s + width] for y in range(2) for s in range(2)]
+    stacked = jnp.concatenate(shifted, axis=-1).reshape(-1, 4 * c)
+    fused = jnp.matmul(stacked, filters.reshape(4 * c, -1)) + bias[None, :]
+    return fused.reshape(*x.shape[:3], -1)
 
 
 def fft_filter(x: Float[Array, "b h w c"], decay: Decay) -> Float[Array, "b h w c"]:

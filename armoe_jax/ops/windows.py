@@ -41,9 +41,7 @@ def merge(
     return x.reshape(b, height, width, c)
 
 
-def roll(
-    x: Shaped[Array, "b h w c"], shift: tuple[int, int]
-) -> Shaped[Array, "b h w c"]:
+def roll(x: Shaped[Array, "b h w c"], shift: tuple[int, int]) -> Shaped[Array, "b h w c"]:
     """Moves rows up and columns left by `shift`, cyclically."""
     if shift == (0, 0):
         return x
