@@ -1,10 +1,10 @@
 """Model folders: a network's architecture, weights and where they come from.
 
-    FOLDER/model.json    format version, config, provenance, counters, checksum (readable text)
+    FOLDER/model.json    format version, config, provenance, counters, checksums (readable text)
     FOLDER/variables/    the variables, an Orbax checkpoint
 
-A folder appears complete or not at all, and damaged arrays are noticed by the checksum (the
-arrays' own files have none).
+A folder appears complete or not at all, and damage is noticed by the checksums before anything is
+read (Orbax's files have none, and what it says about damaged ones fills a screen).
 """
 
 import dataclasses
@@ -17,8 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax import traverse_util
 
-from armoe_jax.convert import armoe_rules, check_variables
+from armoe_jax.convert import armoe_rules, check_variables, variable_shapes
 from armoe_jax.convert.atomic import refuse_existing, written_beside
 from armoe_jax.models.config import ARMoEConfig
 
@@ -87,14 +88,14 @@ def save_model(
         "config": config.to_dict(),
         "provenance": dict(provenance),
         "num_batches_tracked": dict(num_batches_tracked or {}),
-        "variables_sha256": _digest(arrays),
     }
-    text = json.dumps(description, indent=2) + "\n"
     with written_beside(path, overwrite=overwrite) as new:
         new.mkdir()
-        (new / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(new / VARIABLES_FOLDER, arrays)
+            checkpointer.save(new / VARIABLES_FOLDER, _without_empty(arrays))
+        description["files_sha256"] = _digests(new / VARIABLES_FOLDER)
+        text = json.dumps(description, indent=2) + "\n"
+        (new / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
 
 
 def load_model(path: str | Path) -> LoadedModel:
@@ -107,16 +108,12 @@ def load_model(path: str | Path) -> LoadedModel:
     path = Path(path).absolute()
     if not is_model_folder(path):
         raise FileNotFoundError(f"{path} is no model folder: it has no {DESCRIPTION_FILE}")
-    model, digest = _read_description(path / DESCRIPTION_FILE)
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            variables = checkpointer.restore(path / VARIABLES_FOLDER)
-    except Exception as error:  # Orbax and its storage library raise many kinds
-        summary = " ".join(str(error).split())[:200]
-        raise ValueError(f"cannot read {path / VARIABLES_FOLDER}: {summary}") from error
+    model, digests = _read_description(path / DESCRIPTION_FILE)
+    _check_files(path / VARIABLES_FOLDER, digests)
+    with ocp.StandardCheckpointer() as checkpointer:
+        variables = checkpointer.restore(path / VARIABLES_FOLDER)
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
-    if _digest(variables) != digest:
-        raise ValueError(f"cannot use {path}: its arrays are not those that were saved")
+    variables = _with_empty(model.config, variables)
     check_variables(armoe_rules(model.config), variables)
     return dataclasses.replace(model, variables=variables)
 
@@ -134,8 +131,8 @@ def _refuse_others(path: Path, *, overwrite: bool) -> None:
         raise FileExistsError(f"{path} is no model folder and is not replaced; remove it first")
 
 
-def _read_description(path: Path) -> tuple[LoadedModel, str]:
-    """Returns a model without variables yet, and their checksum."""
+def _read_description(path: Path) -> tuple[LoadedModel, dict[str, str]]:
+    """Returns a model without variables yet, and their files' checksums."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         if (values["format"], values["format_version"]) != (FORMAT, FORMAT_VERSION):
@@ -145,15 +142,41 @@ def _read_description(path: Path) -> tuple[LoadedModel, str]:
             )
         config = ARMoEConfig.from_dict(values["config"])
         model = LoadedModel(config, {}, values["provenance"], values["num_batches_tracked"])
-        return model, values["variables_sha256"]
+        return model, dict(values["files_sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"cannot read {path}: {type(error).__name__}: {error}") from error
 
 
-def _digest(variables: Mapping[str, Any]) -> str:
-    """Returns the SHA-256 of all arrays' paths, shapes and bytes."""
-    digest = hashlib.sha256()
-    for path, array in jax.tree.leaves_with_path(variables):
-        digest.update(f"{jax.tree_util.keystr(path)} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+def _without_empty(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Takes out arrays without elements, which Orbax refuses (position biases of width 0)."""
+    flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(dict(variables))
+    return traverse_util.unflatten_dict({p: array for p, array in flat.items() if array.size})
+
+
+def _with_empty(config: ARMoEConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Puts back the arrays without elements that the architecture has."""
+    flat: dict[str, Any] = traverse_util.flatten_dict(dict(variables), sep="/")
+    for path, shape in variable_shapes(armoe_rules(config)).items():
+        if 0 in shape:
+            flat[path] = np.zeros(shape, np.float32)
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Returns the SHA-256 of every file in a folder, by its path there."""
+    digests: dict[str, str] = {}
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digests[file.relative_to(folder).as_posix()] = digest
+    return digests
+
+
+def _check_files(folder: Path, expected: Mapping[str, str]) -> None:
+    found = _digests(folder)
+    differing = sorted(p for p in expected.keys() | found if expected.get(p) != found.get(p))
+    if differing:
+        raise ValueError(
+            f"cannot read {folder}: missing, added or changed since it was written: "
+            f"{', '.join(differing)}; copy or convert the model again"
+        )

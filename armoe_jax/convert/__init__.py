@@ -13,6 +13,7 @@ from armoe_jax.convert.rules import (
     check_variables,
     export_variables,
     import_state_dict,
+    variable_shapes,
 )
 from armoe_jax.convert.safetensors_io import read_safetensors, write_safetensors
 from armoe_jax.convert.torch_weights import KEYS, StateDict, read_torch
@@ -30,6 +31,7 @@ __all__ = [
     "pth_obstacles",
     "read_safetensors",
     "read_torch",
+    "variable_shapes",
     "write_safetensors",
     "write_torch",
 ]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,12 +45,16 @@ def detect_config(tensors: Mapping[str, np.ndarray], **given: Any) -> ARMoEConfi
         "qkv_bias": "layers.0.blocks.0.attn.qkv.bias" in tensors,
         "resi_connection": "3conv" if "layers.0.conv.0.weight" in tensors else "1conv",
         **_tail(tensors, in_chans),
+        **_split_size(tensors),
     }
     _check_contradictions(seen, given)
+    if "split_size" not in seen | given:
+        raise ValueError(
+            "cannot detect split_size, as the state dict has neither rpe_biases nor "
+            "relative_position_index; give the keyword split_size, such as split_size=(8, 32)"
+        )
     if "experts" not in given:
         seen["experts"] = _experts(tensors)
-    if "split_size" not in given:
-        seen["split_size"] = _split_size(tensors)
     return ARMoEConfig.from_dict({**seen, **given})
 
 
@@ -135,31 +139,36 @@ def _experts(tensors: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     )
 
 
-def _split_size(tensors: Mapping[str, np.ndarray]) -> tuple[int, int]:
+def _split_size(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Returns the window of branch 0, if there is a buffer that shows it."""
     branch = "layers.0.blocks.0.attn.attns.0"
     if f"{branch}.rpe_biases" in tensors:
-        table = tensors[f"{branch}.rpe_biases"]
-        if table.ndim == 2 and table.shape[1] == 2 and table.shape[0] > 0:
-            # The first row is the smallest offset, (1 - height, 1 - width).
-            height, width = (int(1 - offset) for offset in table[0])
-            if height > 0 and width > 0 and (2 * height - 1) * (2 * width - 1) == len(table):
-                return height, width
-        raise ValueError(f"cannot detect split_size: {branch}.rpe_biases is no table of offsets")
+        return {"split_size": _window_of_offsets(tensors[f"{branch}.rpe_biases"])}
     if f"{branch}.relative_position_index" in tensors:
-        return _split_size_from_index(tensors[f"{branch}.relative_position_index"])
-    raise ValueError(
-        "cannot detect split_size, as the state dict has neither rpe_biases nor "
-        "relative_position_index; give the keyword split_size, such as split_size=(8, 32)"
-    )
+        window = _window_of_index(tensors[f"{branch}.relative_position_index"])
+        return {"split_size": window} if window else {}
+    return {}
 
 
-def _split_size_from_index(index: np.ndarray) -> tuple[int, int]:
+def _window_of_offsets(table: np.ndarray) -> tuple[int, int]:
+    if table.ndim == 2 and table.shape[1] == 2 and len(table) > 0 and np.isfinite(table[0]).all():
+        # The first row is the smallest offset, (1 - height, 1 - width).
+        height, width = (int(1 - offset) for offset in table[0])
+        if height > 0 and width > 0 and (2 * height - 1) * (2 * width - 1) == len(table):
+            return height, width
+    raise ValueError("cannot detect split_size: rpe_biases is no table of offsets")
+
+
+def _window_of_index(index: np.ndarray) -> tuple[int, int] | None:
+    """Returns the window; None where it is one pixel high or wide, as both look the same."""
     # From query 0 the index falls by 1 a key along the first row, and jumps at the next row.
-    num_tokens = len(index)
+    num_tokens = index.shape[0] if index.ndim else 0
     if index.shape != (num_tokens, num_tokens) or num_tokens == 0:
         raise ValueError(f"cannot detect split_size: an index table has shape {index.shape}")
-    jumps = np.flatnonzero(index[0] != index[0, 0] - np.arange(num_tokens))
-    width = int(jumps[0]) if jumps.size else num_tokens
+    row: list[int] = index[0].tolist()
+    width = next((j for j, value in enumerate(row) if value != row[0] - j), num_tokens)
+    if width == num_tokens:
+        return None
     if num_tokens % width:
         raise ValueError("cannot detect split_size: relative_position_index is no index table")
     return num_tokens // width, width
@@ -179,10 +188,11 @@ def _check_contradictions(seen: Mapping[str, Any], given: Mapping[str, Any]) -> 
 def _agree(field: str, given: Any, detected: Any, seen: Mapping[str, Any]) -> bool:
     if field == "mlp_ratio":
         return int(seen["embed_dim"] * given) == int(seen["embed_dim"] * detected)
-    if field == "num_heads":
-        return [heads // 2 for heads in given] == [heads // 2 for heads in detected]
     if field == "upscale" and seen["upsampler"] != "lightSR":
         return True
-    if isinstance(detected, tuple):
-        return tuple(given) == detected
-    return given == detected
+    if not isinstance(given, (tuple, list)):
+        return given == detected
+    values = list(cast(list[Any], given))
+    if field == "num_heads":
+        return [heads // 2 for heads in values] == [heads // 2 for heads in seen[field]]
+    return values == list(detected)

@@ -141,6 +141,11 @@ def check_constants(rules: Iterable[Rule], tensors: Mapping[str, np.ndarray]) ->
     )
 
 
+def variable_shapes(rules: Iterable[Rule]) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of every array of the variables, by path, in the rules' order."""
+    return {r.path: tuple(r.shape[a] for a in r.axes) for r in rules if isinstance(r, Weight)}
+
+
 def check_variables(rules: Iterable[Rule], variables: Mapping[str, Any]) -> None:
     """Checks that variables have the paths and shapes of the rules, neither more nor fewer.
 
@@ -148,7 +153,7 @@ def check_variables(rules: Iterable[Rule], variables: Mapping[str, Any]) -> None
         ValueError: They do not; one message lists all paths concerned.
     """
     flat = _flatten(variables)
-    shapes = {r.path: tuple(r.shape[a] for a in r.axes) for r in rules if isinstance(r, Weight)}
+    shapes = variable_shapes(rules)
     _raise_listing(
         "the variables do not fit the architecture",
         {

@@ -70,7 +70,10 @@ def write_safetensors(
     metadata = {METADATA_KEY: json.dumps(description, sort_keys=True)}
     contiguous = {name: np.ascontiguousarray(t).reshape(t.shape) for name, t in tensors.items()}
     with written_beside(path, overwrite=overwrite) as new:
+        new.touch()
+        ordinary_mode = new.stat().st_mode
         save_file(contiguous, new, metadata)
+        new.chmod(ordinary_mode)  # the library makes files that only their owner can read
 
 
 def _parse(text: str | None) -> tuple[ARMoEConfig | None, dict[str, Any]]:
