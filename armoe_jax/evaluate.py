@@ -75,8 +75,12 @@ def evaluate_pairs(
     for pair in pairs:
         if pair.name in images:
             raise ValueError(f"{pair.name}: two pairs have this name; names must be unique")
-        restored = restore(pair.lq)
-        images[pair.name] = _measure(pair, restored, scale, crop_border, figures)
+        try:
+            gt = _cropped_to(pair.gt, pair.lq.shape, scale)
+            restored = restore(pair.lq)
+            images[pair.name] = _measure(pair.lq, restored, gt, scale, crop_border, figures)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{pair.name}: {error}") from error
         if save_images is not None:
             write_image(Path(save_images) / f"{pair.name}.png", restored)
     if not images:
@@ -91,15 +95,16 @@ def evaluate_pairs(
 
 
 def _measure(
-    pair: Pair, restored: np.ndarray, scale: int, crop_border: int, figures: tuple[str, ...]
+    lq: np.ndarray,
+    restored: np.ndarray,
+    gt: np.ndarray,
+    scale: int,
+    crop_border: int,
+    figures: tuple[str, ...],
 ) -> dict[str, float]:
-    try:
-        lq = _bicubic(pair.lq, scale) if scale > 1 else pair.lq
-        gt = _cropped_to(pair.gt, lq.shape, scale)
-        row = {name: _figure(name, restored, gt, crop_border) for name in figures}
-        row |= {f"lq_{name}": _figure(name, lq, gt, crop_border) for name in figures}
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"{pair.name}: {error}") from error
+    lq = _bicubic(lq, scale) if scale > 1 else lq
+    row = {name: _figure(name, restored, gt, crop_border) for name in figures}
+    row |= {f"lq_{name}": _figure(name, lq, gt, crop_border) for name in figures}
     if figures != FIGURES:
         row |= {f"gain_{name}": _difference(row[name], row[f"lq_{name}"]) for name in figures}
     return row
@@ -129,12 +134,14 @@ def _bicubic(lq: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _cropped_to(gt: np.ndarray, shape: tuple[int, ...], scale: int) -> np.ndarray:
-    excess = [a - b for a, b in zip(gt.shape[:2], shape[:2], strict=True)]
+    height, width = shape[0] * scale, shape[1] * scale
+    excess = gt.shape[0] - height, gt.shape[1] - width
     if not all(0 <= pixels < scale for pixels in excess) or gt.shape[2:] != shape[2:]:
+        expected = (height, width, *shape[2:])
         raise ValueError(
-            f"the original has shape {gt.shape}, expected {shape} ({scale} times the input)"
+            f"the original has shape {gt.shape}, expected {expected} ({scale} times the input)"
         )
-    return gt[: shape[0], : shape[1]]
+    return gt[:height, :width]
 
 
 def _difference(a: float, b: float) -> float:

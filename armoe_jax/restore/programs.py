@@ -1,5 +1,6 @@
 """The network as compiled programs, one for each shape of batch."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,6 +54,12 @@ class Programs:
     def variables(self) -> Mapping[str, Any]:
         """The weights, on the device."""
         return self._variables
+
+    def with_variables(self, variables: Mapping[str, Any]) -> "Programs":
+        """Returns the same programs with other weights."""
+        other = copy.copy(self)
+        other._variables = jax.device_put(variables)
+        return other
 
     @property
     def shapes(self) -> tuple[Shape, ...]:

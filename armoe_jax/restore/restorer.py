@@ -2,7 +2,9 @@
 
 import collections
 import contextlib
+import copy
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
@@ -108,6 +110,21 @@ class Restorer:
         """The weights: {"params": ..., "batch_stats": ...}."""
         return self._programs.variables
 
+    def with_variables(self, variables: Mapping[str, Any]) -> "Restorer":
+        """Returns a restorer of other weights that shares what has been compiled for this one.
+
+        Args:
+            variables: Of the same architecture, such as those of a later training step.
+        """
+        other = copy.copy(self)
+        other._programs = self._programs.with_variables(variables)
+        return other
+
+    @property
+    def batch_size(self) -> int:
+        """Tiles, or images of equal size, that run together."""
+        return self._batch_size
+
     @property
     def compiled_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Batch, height and width of every program compiled so far for images."""
@@ -128,23 +145,23 @@ class Restorer:
             TypeError: If the dtype is another.
             ValueError: If the shape is not that of an image.
         """
-        return next(self.restore_images([image], first_index=index))
+        return next(self.restore_images([image], indices=[index]))
 
     def restore_images(
-        self, images: Iterable[np.ndarray], *, first_index: int = 0
+        self, images: Iterable[np.ndarray], *, indices: Iterable[int] | None = None
     ) -> Iterator[np.ndarray]:
         """Restores images in order, lazily; tiles and images of equal shape run together.
 
         Args:
             images: As for a call; read as needed, a few ahead of what is returned.
-            first_index: Number of the first image, on which gate noise depends.
+            indices: The images' numbers, on which gate noise depends; 0, 1, 2, ... by default.
 
         Yields:
             One restored image for each.
         """
         batches = _Batches(self._programs, self._batch_size, self._in_flight)
         waiting: collections.deque[Job] = collections.deque()
-        for index, image in enumerate(images, first_index):
+        for image, index in zip(images, indices or itertools.count(), strict=False):
             job = self._open(image, index)
             waiting.append(job)
             for tile in job.tiles():

@@ -1,0 +1,186 @@
+"""`armoe-jax restore`: cleans image files."""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from armoe_jax.restorer_options import (
+    add_model_arguments,
+    add_restorer_arguments,
+    load_restorer,
+    model_name,
+)
+
+if TYPE_CHECKING:
+    from armoe_jax.image_io import Picture
+    from armoe_jax.restore import Restorer
+
+HELP = "Remove compression artifacts from images: files, folders, or patterns."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of this command."""
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="image file, folder of images, or pattern"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        required=True,
+        metavar="OUT",
+        help="output file (one input and an image suffix), else a folder",
+    )
+    parser.add_argument(
+        "--suffix", default="", help="added to names in the folder, such as _restored"
+    )
+    parser.add_argument(
+        "--format",
+        default="",
+        metavar="EXT",
+        help="png, jpg, webp, tiff or avif (default: the input's)",
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        choices=range(1, 101),
+        metavar="1-100",
+        help="of JPEG (default 95), AVIF (90) and WebP (lossless)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_model_arguments(parser)
+    add_restorer_arguments(parser)
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One file to restore.
+
+    Attributes:
+        index: Its place among all files.
+        source: What to read.
+        target: What to write.
+    """
+
+    index: int
+    source: Path
+    target: Path
+
+
+def run(args: argparse.Namespace) -> int:
+    """Restores every file; returns 1 if some failed."""
+    from absl import logging
+
+    from armoe_jax.image_files import find_images, output_paths
+    from armoe_jax.image_io import format_of
+
+    logging.set_verbosity(logging.INFO)
+    sources = find_images(args.inputs)
+    targets = output_paths(sources, args.output, name_suffix=args.suffix, image_format=args.format)
+    items = [Item(i, *paths) for i, paths in enumerate(zip(sources, targets, strict=True))]
+    for item in items:
+        format_of(item.target)
+    start = time.monotonic()
+    failures = _restore_all(items, args)
+    done = len(items) - len(failures)
+    sys.stdout.write(
+        f"restored {done} of {len(items)} images in {time.monotonic() - start:.1f} s: "
+        f"{args.output}\n"
+    )
+    for item, message in failures:
+        sys.stderr.write(f"failed: {item.source}: {message}\n")
+    return 1 if failures else 0
+
+
+def _restore_all(items: list[Item], args: argparse.Namespace) -> list[tuple[Item, str]]:
+    """Restores files, in order for each network; returns those that failed, and why."""
+    from input_pipeline.progress import Progress
+
+    by_model: dict[str, list[Item]] = {}
+    for item in items:
+        by_model.setdefault(model_name(args, item.source), []).append(item)
+    failures: list[tuple[Item, str]] = []
+    with Progress(len(items), "restoring") as progress:
+        for name, its_items in by_model.items():
+            restorer = load_restorer(args, name)
+            for group in _groups(its_items, restorer.batch_size):
+                failures += _restore_group(group, restorer, args)
+                progress.advance(len(group))
+    return failures
+
+
+def _groups(items: list[Item], batch_size: int) -> Iterator[list[Item]]:
+    """Cuts the list so that batches can be filled, but few images are held at once."""
+    size = 1 if batch_size == 1 else 2 * batch_size
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _restore_group(
+    group: list[Item], restorer: "Restorer", args: argparse.Namespace
+) -> list[tuple[Item, str]]:
+    """Restores a few files together; if that fails, one by one, to know which is to blame."""
+    failures: list[tuple[Item, str]] = []
+    opened: list[tuple[Item, Picture]] = []
+    for item in group:
+        try:
+            opened.append((item, _open(item, overwrite=args.overwrite)))
+        except (ValueError, OSError, MemoryError) as error:
+            failures.append((item, _one_line(error)))
+    try:
+        _restore_opened(opened, restorer, args.quality)
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if len(opened) == 1:
+            return [*failures, (opened[0][0], _one_line(error))]
+        for one in opened:
+            try:
+                _restore_opened([one], restorer, args.quality)
+            except (ValueError, OSError, MemoryError, RuntimeError) as single_error:
+                failures.append((one[0], _one_line(single_error)))
+    return failures
+
+
+def _open(item: Item, *, overwrite: bool) -> "Picture":
+    from armoe_jax.image_io import check_can_hold, format_of, read_image
+
+    if item.target.exists() and not overwrite:
+        raise ValueError(f"{item.target} exists; give --overwrite to replace it")
+    picture = read_image(item.source)
+    check_can_hold(format_of(item.target), picture)
+    return picture
+
+
+def _restore_opened(
+    opened: "list[tuple[Item, Picture]]", restorer: "Restorer", quality: int | None
+) -> None:
+    from armoe_jax.image_io import write_image
+
+    results = restorer.restore_images(
+        (picture.pixels for _, picture in opened), indices=(item.index for item, _ in opened)
+    )
+    for (item, picture), pixels in zip(opened, results, strict=True):
+        alpha = _scaled_alpha(picture, restorer.config.scale)
+        restored = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+        write_image(item.target, restored, quality=quality)
+
+
+def _scaled_alpha(picture: "Picture", scale: int):
+    import numpy as np
+
+    from armoe_jax.ops.resize import imresize
+
+    if picture.alpha is None or scale == 1:
+        return picture.alpha
+    peak = np.iinfo(picture.alpha.dtype).max
+    large = imresize(picture.alpha.astype(np.float32) / peak, float(scale))
+    return np.rint(np.clip(large, 0, 1) * peak).astype(picture.alpha.dtype)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
+        return "out of memory; give --tile 256 or another smaller tile"
+    return text or type(error).__name__

@@ -1,0 +1,93 @@
+"""An evaluation's record as CSV and as Markdown."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+LABELS = {
+    "psnr_y": "PSNR-Y (dB)",
+    "ssim_y": "SSIM-Y",
+    "psnr_rgb": "PSNR-RGB (dB)",
+    "ssim_rgb": "SSIM-RGB",
+    "psnr_b": "PSNR-B (dB)",
+    "ms_ssim": "MS-SSIM",
+}
+"""Figure -> heading, in the order of the tables."""
+
+MISSING = "-"
+
+
+def to_csv(report: Mapping[str, Any]) -> str:
+    """Returns one line for each image and a last one, `mean`; missing values are empty."""
+    rows = [*report["images"], mean_row(report)]
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def mean_row(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the means as a row like those of the images."""
+    return {"name": "mean", **{key: report[key] for key in report["images"][0] if key != "name"}}
+
+
+def summary_table(report: Mapping[str, Any]) -> str:
+    """Returns a Markdown table: a row for each figure; input, restored, gain, and the paper's."""
+    published = report.get("published")
+    header = ["", "input", "restored", "gain"]
+    header += ["paper: input", "paper: ARMoE"] if published else []
+    rows = []
+    for name in (name for name in LABELS if name in report):
+        row = [
+            LABELS[name],
+            number(name, report[f"lq_{name}"]),
+            number(name, report[name]),
+            number(name, report.get(f"gain_{name}"), signed=True),
+        ]
+        if published:
+            row += [number(name, published.get(key)) for key in (f"input_{name}", name)]
+        rows.append(row)
+    return markdown(header, rows)
+
+
+def image_table(report: Mapping[str, Any]) -> str:
+    """Returns a Markdown table: a row for each image and one of means, on luma."""
+    header = ["image", "input PSNR-Y", "restored", "gain", "input SSIM-Y", "restored", "gain"]
+    rows = []
+    for row in [*report["images"], mean_row(report)]:
+        cells = [row["name"]]
+        for name in ("psnr_y", "ssim_y"):
+            cells += [
+                number(name, row[f"lq_{name}"]),
+                number(name, row[name]),
+                number(name, row.get(f"gain_{name}"), signed=True),
+            ]
+        rows.append(cells)
+    return markdown(header, rows)
+
+
+def number(name: str, value: float | int | None, *, signed: bool = False) -> str:
+    """Returns a figure with the digits that papers print: 2 for decibels (3 here), 4 for SSIM."""
+    if value is None:
+        return MISSING
+    digits = 3 if name.startswith("psnr") else 4
+    return f"{value:{'+' if signed else ''}.{digits}f}"
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns a Markdown table with columns of even width, numbers to the right."""
+    table = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(header))]
+    lines = [
+        "| "
+        + " | ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        + " |"
+        for row in table
+    ]
+    rule = ["-" * width if i == 0 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    return "\n".join([lines[0], "| " + " | ".join(rule) + " |", *lines[1:]])

@@ -1,0 +1,126 @@
+"""Which image files a command line means, and where the results go."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+
+from armoe_jax.image_io import FORMATS
+
+
+def find_images(inputs: Sequence[str | Path]) -> list[Path]:
+    """Expands files, folders and glob patterns.
+
+    Args:
+        inputs: Files (of any suffix), folders (their images, not those of sub-folders), and
+            patterns such as "photos/*.png" ("**" descends).
+
+    Returns:
+        Files in the order of the inputs, those of a folder or pattern sorted; none twice.
+
+    Raises:
+        FileNotFoundError: If an input does not exist or a pattern matches nothing.
+        ValueError: If a folder holds no images.
+    """
+    found: dict[Path, None] = {}
+    for entry in inputs:
+        path = Path(entry)
+        if path.is_dir():
+            found |= dict.fromkeys(images_in(path))
+        elif path.exists():
+            found[path] = None
+        elif glob.has_magic(str(entry)):
+            matches = sorted(Path(match) for match in glob.glob(str(entry), recursive=True))
+            files = [match for match in matches if match.is_file()]
+            if not files:
+                raise FileNotFoundError(f"no file matches {str(entry)!r}")
+            found |= dict.fromkeys(files)
+        else:
+            raise FileNotFoundError(f"there is no file or folder {str(entry)!r}")
+    return list(found)
+
+
+def images_in(folder: str | Path) -> list[Path]:
+    """Returns the images of a folder, by suffix, sorted by name; hidden files are left out.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds no images.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {str(folder)!r}")
+    images = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in FORMATS and not path.name.startswith(".") and path.is_file()
+    )
+    if not images:
+        raise ValueError(f"the folder {str(folder)!r} holds no images ({', '.join(FORMATS)})")
+    return images
+
+
+def output_paths(
+    sources: Sequence[Path], out: str | Path, *, name_suffix: str = "", image_format: str = ""
+) -> list[Path]:
+    """Returns where each restored image goes.
+
+    Args:
+        sources: The input files.
+        out: With one source and an image suffix, the output file; else a folder.
+        name_suffix: Put between the stem and the suffix of names in a folder.
+        image_format: Suffix without dot that replaces those of the sources, such as "png".
+
+    Raises:
+        ValueError: If the format is unknown, contradicts `out`, or two sources get the same name.
+    """
+    out = Path(out)
+    suffix = f".{image_format.lower().removeprefix('.')}" if image_format else ""
+    if suffix and suffix not in FORMATS:
+        raise ValueError(f"format {image_format!r} is unknown; known are {_known_formats()}")
+    if len(sources) == 1 and out.suffix.lower() in FORMATS and not out.is_dir():
+        if suffix and FORMATS[suffix] != FORMATS[out.suffix.lower()]:
+            raise ValueError(f"--format {image_format} contradicts the name {out.name}")
+        return [out]
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; {len(sources)} results need a folder")
+    paths = [out / f"{path.stem}{name_suffix}{suffix or path.suffix}" for path in sources]
+    owners: dict[Path, Path] = {}
+    for source, path in zip(sources, paths, strict=True):
+        if path in owners:
+            raise ValueError(
+                f"{owners[path]} and {source} would both become {path}; restore them into "
+                "different folders"
+            )
+        owners[path] = source
+    return paths
+
+
+def match_stems(gt: Sequence[Path], lq: Sequence[Path]) -> list[tuple[Path, Path]]:
+    """Pairs originals and inputs by the stems of their names.
+
+    Raises:
+        ValueError: If a stem occurs twice on one side, or on one side only; files are named.
+    """
+    by_stem = [_by_stem(paths) for paths in (gt, lq)]
+    for own, other, missing in ((*by_stem, "input"), (*by_stem[::-1], "original")):
+        alone = [path for stem, path in own.items() if stem not in other]
+        if alone:
+            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
+            raise ValueError(
+                f"{alone[0]}{more} has no {missing} of the stem {alone[0].stem!r}; pairs are "
+                "matched by stem"
+            )
+    return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
+
+
+def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise ValueError(f"{found[path.stem]} and {path} have the same stem")
+        found[path.stem] = path
+    return found
+
+
+def _known_formats() -> str:
+    return ", ".join(suffix.removeprefix(".") for suffix in FORMATS)
