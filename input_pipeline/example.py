@@ -6,7 +6,8 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
-Image = UInt8[np.ndarray, "h w c"]
+Image = UInt8[np.ndarray, "_ _ _"]
+"""uint8, (H, W, C); the sides of several images in one signature need not be equal."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,8 @@ from input_pipeline.codecs.base import RGB
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 
+_ORIENTATION = 0x0112
+
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
@@ -102,7 +104,9 @@ def image_size(path: str | Path) -> tuple[int, int]:
     try:
         with Image.open(path) as picture:
             width, height = picture.size
-            turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            # Without an early EXIF chunk, Pillow would decode a whole PNG to look for a late one.
+            has_exif = picture.format != "PNG" or "exif" in picture.info
+            turned = has_exif and picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, overload
+from typing import Any, overload
 
 import grain  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
@@ -190,7 +190,7 @@ class TrainLoader(Iterator[Batch]):
             self._closed = True
             self._iterator.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "TrainLoader":
         return self
 
     def __exit__(

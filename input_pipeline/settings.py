@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from input_pipeline.codecs import CODECS, CodecOptions
 from input_pipeline.codecs.base import COLORS
@@ -143,7 +143,7 @@ class DataConfig(Component):
             )
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> "DataConfig":
         """Returns the settings in a (config) dictionary.
 
         Raises:

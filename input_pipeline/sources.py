@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class PairFiles:
     codec: int = 0
 
 
+@runtime_checkable
 class PairSource(Protocol):
     """Random access to pairs."""
 

@@ -84,16 +84,21 @@ def write_png_subimages(
 
 
 def compare_storage(
-    data_config: Mapping[str, Any], work_dir: Path, *, seconds: float = 2.0
+    data_config: Mapping[str, Any],
+    work_dir: Path,
+    *,
+    seconds: float = 2.0,
+    patch_size: int = 64,
 ) -> list[Throughput]:
-    """Measures every kind of storage with the pairs of a config, 64x64 patches, batches of 32.
+    """Measures every kind of storage with the pairs of a config, in batches of 32.
 
     Args:
         data_config: Where the pairs are; the other fields are set here.
         work_dir: For sub-images and caches.
         seconds: CPU time for each measurement.
+        patch_size: Side of the patches.
     """
-    base = {**data_config, "patch_size": 64, "cache_dir": str(work_dir / "cache")}
+    base = {**data_config, "patch_size": patch_size, "cache_dir": str(work_dir / "cache")}
     rows = [("PNG, whole images", base)]
     for size in (480, 240):
         folder = work_dir / f"sub{size}"

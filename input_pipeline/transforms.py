@@ -49,7 +49,7 @@ def jpeg_round_trip(image: Image, quality: int, subsampling: str) -> Image:
     """Returns an image, gray or RGB, after JPEG coding."""
     gray = image.shape[2] == 1
     plane = np.ascontiguousarray(image[..., 0] if gray else image)
-    coded = encode_jpeg(plane, quality, "" if gray else subsampling)
+    coded = encode_jpeg(plane, quality, "4:4:4" if gray else subsampling)
     with PILImage.open(io.BytesIO(coded), formats=("JPEG",)) as picture:
         decoded = np.asarray(picture)
     return decoded[..., None] if gray else decoded
@@ -80,7 +80,7 @@ class RandomPatches:
             example = self._crop(element, rng)
             lq, gt = example.lq, example.gt
             if self.augment:
-                flip_rows, flip_columns, transpose = rng.random(3) < 0.5
+                flip_rows, flip_columns, transpose = (rng.random(3) < 0.5).tolist()
                 lq = turn(lq, flip_rows, flip_columns, transpose)
                 gt = turn(gt, flip_rows, flip_columns, transpose)
             patches["lq"].append(lq)

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from input_pipeline.cache import cut, pack, starts, unpack
+from input_pipeline.codecs import CODEC_IDS
+from input_pipeline.example import Example
+from input_pipeline.transforms import (
+    JPEGDegradation,
+    RandomPatches,
+    collate,
+    jpeg_round_trip,
+    random_corner,
+    turn,
+)
+
+
+def coordinates(height: int, width: int) -> np.ndarray:
+    """An image whose channels are its row, its column and 7."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, np.full_like(rows, 7)], -1).astype(np.uint8)
+
+
+def upscaled(image: np.ndarray, scale: int) -> np.ndarray:
+    return image.repeat(scale, 0).repeat(scale, 1)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_lq_and_gt_are_cut_and_turned_alike(scale):
+    lq = coordinates(30, 40)
+    patches = RandomPatches(size=8, scale=scale, count=50)(
+        Example(lq, upscaled(lq, scale), 27, 1), np.random.default_rng(0)
+    )
+    assert len(patches["lq"]) == len(patches["gt"]) == 50
+    for small, large in zip(patches["lq"], patches["gt"], strict=True):
+        assert small.shape == (8, 8, 3)
+        np.testing.assert_array_equal(large, upscaled(small, scale))
+    assert patches["qp"] == [27] * 50
+    assert patches["codec"] == [1] * 50
+
+
+def test_all_eight_ways_are_equally_frequent():
+    image = coordinates(2, 2)
+    patches = RandomPatches(size=2, count=4000)(Example(image, image), np.random.default_rng(1))
+    ways, counts = np.unique([patch.tobytes() for patch in patches["lq"]], return_counts=True)
+    assert len(ways) == 8
+    # Binomial(4000, 1/8): mean 500, standard deviation 20.9; five of them.
+    assert np.all(np.abs(counts - 500) < 105)
+
+
+def test_without_augmentation_patches_are_upright_and_everywhere():
+    image = coordinates(5, 7)
+    patches = RandomPatches(size=4, count=600, augment=False)(
+        Example(image, image), np.random.default_rng(2)
+    )
+    corners = {tuple(patch[0, 0, :2].tolist()) for patch in patches["gt"]}
+    assert corners == {(row, column) for row in range(2) for column in range(4)}
+    assert all(np.array_equal(patch[1:, :, 0], patch[:-1, :, 0] + 1) for patch in patches["gt"])
+
+
+@given(st.booleans(), st.booleans(), st.booleans())
+def test_turning_is_what_numpy_does(flip_rows, flip_columns, transpose):
+    image = coordinates(3, 5)
+    expected = np.flip(image, [axis for axis in (0, 1) if (flip_rows, flip_columns)[axis]])
+    expected = expected.transpose(1, 0, 2) if transpose else expected
+    np.testing.assert_array_equal(turn(image, flip_rows, flip_columns, transpose), expected)
+
+
+def test_images_smaller_than_the_patch():
+    with pytest.raises(ValueError, match="image of 9x5 is smaller than the patch of 6x6"):
+        random_corner((5, 9, 3), 6, np.random.default_rng(0))
+
+
+def test_batches_are_in_unit_range():
+    image = coordinates(4, 4)
+    patches = RandomPatches(size=4, count=2, augment=False)(
+        Example(image, 255 - image, 32, 6), np.random.default_rng(0)
+    )
+    batch = collate([patches, patches])
+    assert batch["lq"].shape == batch["gt"].shape == (4, 4, 4, 3)
+    assert batch["lq"].dtype == batch["gt"].dtype == np.float32
+    # Row 3 is stored as 3, that is 3 / 255; its original as 252 / 255.
+    assert batch["lq"][1, 3, 0, 0] == np.float32(3) / np.float32(255)
+    assert batch["gt"][1, 3, 0, 0] == np.float32(252) / np.float32(255)
+    np.testing.assert_array_equal(batch["qp"], np.full(4, 32, np.int32))
+    np.testing.assert_array_equal(batch["codec"], np.full(4, 6, np.int32))
+
+
+def test_jpeg_on_the_fly_covers_its_range(photo):
+    degradation = JPEGDegradation((30, 33), ("4:2:0", "4:4:4"))
+    patches = RandomPatches(size=32, count=60, degradation=degradation)(
+        Example(photo, photo), np.random.default_rng(0)
+    )
+    assert set(patches["qp"]) == {30, 31, 32, 33}
+    assert set(patches["codec"]) == {CODEC_IDS["jpeg"]}
+    errors = [
+        float(np.mean(np.abs(lq.astype(float) - gt)))
+        for lq, gt in zip(patches["lq"], patches["gt"], strict=True)
+    ]
+    assert 0.5 < min(errors) <= max(errors) < 15
+
+
+def test_jpeg_on_the_fly_is_jpeg_of_the_region():
+    # A 16x16 image leaves one region and one place: the patch is the coded image itself.
+    image = coordinates(16, 16) * 15
+    patches = RandomPatches(
+        size=16, augment=False, degradation=JPEGDegradation((50, 50), ("4:4:4",))
+    )(Example(image, image), np.random.default_rng(0))
+    np.testing.assert_array_equal(patches["lq"][0], jpeg_round_trip(image, 50, "4:4:4"))
+    np.testing.assert_array_equal(patches["gt"][0], image)
+
+
+def test_jpeg_of_gray(photo):
+    gray = photo[..., :1]
+    coded = jpeg_round_trip(gray, 40, "4:2:0")
+    assert coded.shape == gray.shape
+    assert 0 < np.mean(np.abs(coded.astype(float) - gray)) < 10
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 20))
+def test_windows_cover_a_side(length, size, step):
+    positions = starts(length, size, min(step, size))
+    covered = {place for start in positions for place in range(start, min(start + size, length))}
+    assert covered == set(range(length))
+    assert all(start + size <= length for start in positions) or positions == [0]
+
+
+def test_windows_of_common_use():
+    # 480 wide windows every 240 pixels in a side of 1000: the last one ends at the border.
+    assert starts(1000, 480, 240) == [0, 240, 480, 520]
+    assert starts(960, 480, 240) == [0, 240, 480]
+    assert starts(300, 480, 240) == [0]
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+def test_cutting_and_packing(scale):
+    lq = coordinates(7, 9)
+    parts = list(cut(Example(lq, upscaled(lq, scale), 22, 1), size=5, step=4, scale=scale))
+    assert [tuple(part.lq[0, 0, :2]) for part in parts] == [(0, 0), (0, 4), (2, 0), (2, 4)]
+    for part in parts:
+        back = unpack(pack(part))
+        np.testing.assert_array_equal(back.lq, part.lq)
+        np.testing.assert_array_equal(back.gt, upscaled(part.lq, scale))
+        assert (back.qp, back.codec) == (22, 1)
+
+
+def test_packing_stores_shared_images_once():
+    image = coordinates(6, 6)
+    (part,) = cut(Example(image, image), size=6, step=6, scale=1)
+    record = pack(part)
+    assert len(record) == 32 + 6 * 6 * 3
+    assert unpack(record).lq is unpack(record).gt or np.array_equal(unpack(record).gt, image)
