@@ -9,9 +9,9 @@ with randomness precedes batching, and batching precedes the workers.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Any, overload
+from typing import overload
 
 import grain  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
@@ -19,7 +19,7 @@ from absl import flags
 
 from input_pipeline.cache import cut_into_records, map_into_memory
 from input_pipeline.example import Batch, Pair
-from input_pipeline.settings import Component, DataConfig, default_config
+from input_pipeline.settings import Component, DataConfig, Fields, default_config
 from input_pipeline.sources import FilePairs, PairFiles, PairSource, open_eval_files, open_source
 from input_pipeline.transforms import (
     JPEGDegradation,
@@ -44,7 +44,7 @@ through cycles and takes a millisecond for 20 elements, but microseconds for tho
 
 
 def train_dataset(
-    data_config: Mapping[str, Any],
+    data_config: Fields,
     *,
     batch_size: int,
     seed: int,
@@ -203,7 +203,7 @@ class TrainLoader(Iterator[Batch]):
 
 
 def train_loader(
-    data_config: Mapping[str, Any],
+    data_config: Fields,
     *,
     batch_size: int,
     seed: int,
@@ -269,7 +269,7 @@ class EvalPairs(Sequence[Pair]):
         return Pair(name, lq, example.gt)
 
 
-def eval_pairs(data_config: Mapping[str, Any], *, scale: int = 1, in_chans: int = 3) -> EvalPairs:
+def eval_pairs(data_config: Fields, *, scale: int = 1, in_chans: int = 3) -> EvalPairs:
     """Returns the pairs to evaluate on, whole images.
 
     Without `eval_gt` these are the source's own evaluation images ("embedded" and "tfds" have

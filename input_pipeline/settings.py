@@ -2,15 +2,24 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from input_pipeline.codecs import CODECS, CodecOptions
 from input_pipeline.codecs.base import COLORS
 
 SOURCE_NAMES = ("embedded", "folder", "built", "jpeg", "tfds")
 CACHES = ("none", "memory", "array_record")
+
+
+@runtime_checkable
+class Fields(Protocol):
+    """A dictionary of settings: a mapping, or a ConfigDict, which is none but has items."""
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Returns names and values."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +120,7 @@ class DataConfig(Component):
         subimage_step: Distance between them.
     """
 
-    mixture: tuple[Mapping[str, Any], ...] = ()
+    mixture: tuple[Fields, ...] = ()
     eval_gt: str = ""
     eval_lq: str = ""
     eval_split: str = "test"
@@ -143,7 +152,7 @@ class DataConfig(Component):
             )
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> "DataConfig":
+    def from_mapping(cls, mapping: Fields) -> "DataConfig":
         """Returns the settings in a (config) dictionary.
 
         Raises:
@@ -179,7 +188,7 @@ def _choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"data.{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}")
 
 
-def _checked(cls: type[Component], mapping: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(cls: type[Component], mapping: Fields) -> dict[str, Any]:
     defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(cls)}
     checked: dict[str, Any] = {}
     for name, value in mapping.items():
