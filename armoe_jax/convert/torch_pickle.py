@@ -83,9 +83,10 @@ def scan(stream: io.BytesIO | mmap.mmap) -> int:
     """
     start = stream.tell()
     try:
-        for index, (opcode, argument, _) in enumerate(pickletools.genops(cast(Any, stream))):
+        opcodes = pickletools.genops(cast(Any, stream))
+        for index, (opcode, argument, position) in enumerate(opcodes):
             _check_opcode(opcode.name, argument, index)
-            if stream.tell() - start > MAX_PICKLE_BYTES:
+            if (position or 0) - start > MAX_PICKLE_BYTES:
                 raise _RefusedError(f"its pickle is longer than {MAX_PICKLE_BYTES} bytes")
     except _RefusedError:
         raise
