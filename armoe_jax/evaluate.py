@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ EXTENDED_FIGURES = ("psnr_rgb", "ssim_rgb", "psnr_b", "ms_ssim")
 """What `extended=True` adds."""
 
 
+@runtime_checkable
 class Pair(Protocol):
     """A coded image and its original."""
 

@@ -7,7 +7,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,8 +38,6 @@ ROUGH_BYTES = 300
 
 ACCELERATOR_PIXELS = 512 * 512
 """Pixels that keep an accelerator busy: smaller tiles run together by default."""
-
-TileMode = Literal["none", "auto", "released"] | int
 
 
 class Restorer:
@@ -74,12 +72,12 @@ class Restorer:
         config: ARMoEConfig,
         variables: Mapping[str, Any],
         *,
-        tile: TileMode = "none",
+        tile: str | int = "none",
         overlap: int = 32,
-        dtype: Literal["float32", "bfloat16"] = "float32",
-        gate: Literal["argmax", "sample"] = "argmax",
+        dtype: str = "float32",
+        gate: str = "argmax",
         seed: int = 0,
-        route: Literal["tile", "image"] = "tile",
+        route: str = "tile",
         batch_size: int | None = None,
     ):
         _require("dtype", dtype, ("float32", "bfloat16"))
@@ -324,7 +322,7 @@ class _Batches:
             tile.job.add(tile, values)
 
 
-def _accelerator_batch(tile: TileMode) -> int:
+def _accelerator_batch(tile: str | int) -> int:
     side = RELEASED_TILE if tile == "released" else tile
     return max(ACCELERATOR_PIXELS // side**2, 1) if isinstance(side, int) else 1
 
@@ -334,7 +332,7 @@ def _require(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}, expected one of {allowed}")
 
 
-def _checked_tile(tile: Any, overlap: int) -> TileMode:
+def _checked_tile(tile: Any, overlap: int) -> str | int:
     if isinstance(tile, int) and not isinstance(tile, bool):
         check_tile(tile, overlap)
     elif tile not in ("none", "auto", "released"):
