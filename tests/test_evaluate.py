@@ -1,0 +1,164 @@
+"""Measuring pairs, the paper's rows, and the tables."""
+
+import csv
+import io
+import json
+import math
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from armoe_jax.evaluate import evaluate_pairs
+from armoe_jax.evaluation_tables import image_table, markdown, summary_table, to_csv
+from armoe_jax.image_io import read_image
+from armoe_jax.metrics import ms_ssim, psnr, psnr_b, ssim
+from armoe_jax.ops.resize import imresize
+from armoe_jax.published import CAR_ROWS, published_row
+
+
+class Pair(NamedTuple):
+    name: str
+    lq: np.ndarray
+    gt: np.ndarray
+
+
+def noisy_pair(name, height=20, width=24, seed=0):
+    rng = np.random.default_rng(seed)
+    gt = rng.integers(0, 256, (height, width, 3), np.uint8)
+    lq = np.clip(gt + rng.normal(0, 8, gt.shape), 0, 255).astype(np.uint8)
+    return Pair(name, lq, gt)
+
+
+def halfway(pair):
+    """A network that removes half of the error."""
+    return lambda lq: ((lq.astype(int) + pair.gt) // 2).astype(np.uint8)
+
+
+def test_record_has_the_documented_form(tmp_path):
+    pairs = [noisy_pair("a", seed=1), noisy_pair("b", seed=2)]
+    report = evaluate_pairs(lambda lq: lq, pairs, crop_border=2, save_images=tmp_path)
+    assert set(report) == {
+        *("num_images", "psnr_y", "ssim_y", "lq_psnr_y", "lq_ssim_y", "images"),
+    }
+    assert report["num_images"] == 2
+    assert [image["name"] for image in report["images"]] == ["a", "b"]
+    for pair, image in zip(pairs, report["images"], strict=True):
+        assert image["psnr_y"] == image["lq_psnr_y"] == psnr(pair.lq, pair.gt, crop_border=2)
+        assert image["ssim_y"] == image["lq_ssim_y"] == ssim(pair.lq, pair.gt, crop_border=2)
+        np.testing.assert_array_equal(read_image(tmp_path / f"{pair.name}.png").pixels, pair.lq)
+    assert report["psnr_y"] == pytest.approx(
+        (report["images"][0]["psnr_y"] + report["images"][1]["psnr_y"]) / 2
+    )
+    json.dumps(report, allow_nan=False)
+
+
+def test_extended_record():
+    pair = noisy_pair("a", 170, 180)
+    restored = halfway(pair)(pair.lq)
+    report = evaluate_pairs(halfway(pair), [pair], extended=True)
+    assert report["psnr_rgb"] == psnr(restored, pair.gt, y_only=False)
+    assert report["ssim_rgb"] == ssim(restored, pair.gt, y_only=False)
+    assert report["psnr_b"] == psnr_b(restored, pair.gt)
+    assert report["ms_ssim"] == ms_ssim(restored, pair.gt)
+    assert report["lq_ms_ssim"] == ms_ssim(pair.lq, pair.gt)
+    # Half of the error is a quarter of its square: 6 dB.
+    assert report["gain_psnr_y"] == pytest.approx(6.0, abs=0.5)
+    assert report["gain_ssim_y"] == report["ssim_y"] - report["lq_ssim_y"]
+
+
+def test_infinite_and_undefined_values_are_null():
+    pair = noisy_pair("a", 10, 40)
+    report = evaluate_pairs(lambda lq: pair.gt, [pair], extended=True)
+    assert report["psnr_y"] is None
+    assert report["gain_psnr_y"] is None
+    assert report["lq_psnr_y"] > 0
+    # 10 rows hold no window of SSIM, 161 are needed for MS-SSIM.
+    assert report["ssim_y"] is report["lq_ssim_rgb"] is report["ms_ssim"] is None
+    json.dumps(report, allow_nan=False)
+
+
+def test_upscaling_is_compared_with_bicubic():
+    pair = noisy_pair("a", 41, 61)
+    lq = pair.lq[:20, :30]
+    report = evaluate_pairs(
+        lambda image: np.kron(image, np.ones((2, 2, 1), np.uint8)),
+        [Pair("a", lq, pair.gt)],
+        scale=2,
+        crop_border=2,
+    )
+    bicubic = np.rint(np.clip(imresize(lq.astype(np.float32) / 255, 2.0), 0, 1) * 255)
+    gt = pair.gt[:40, :60]
+    assert report["lq_psnr_y"] == psnr(bicubic.astype(np.uint8), gt, crop_border=2)
+    assert report["psnr_y"] == psnr(np.kron(lq, np.ones((2, 2, 1), np.uint8)), gt, crop_border=2)
+
+
+def test_errors_name_the_image():
+    pair = noisy_pair("kodim07")
+    with pytest.raises(ValueError, match=r"kodim07: the original has shape \(20, 24, 3\)"):
+        evaluate_pairs(lambda lq: lq, [pair._replace(lq=pair.lq[:19])])
+    with pytest.raises(ValueError, match="kodim07: crop_border 10 leaves nothing"):
+        evaluate_pairs(lambda lq: lq, [pair], crop_border=10)
+    with pytest.raises(TypeError, match="kodim07: image is float64"):
+        evaluate_pairs(lambda lq: lq / 2, [pair])
+    with pytest.raises(ValueError, match="names must be unique"):
+        evaluate_pairs(lambda lq: lq, [pair, pair])
+    with pytest.raises(ValueError, match="no pairs"):
+        evaluate_pairs(lambda lq: lq, [])
+
+
+def test_published_rows():
+    row = published_row("Kodak24", qp=27, scale=1)
+    assert (row.input_psnr_y, row.psnr_y, row.ssim_y) == (38.61, 39.56, 0.9603)
+    assert published_row("set5", qp=None, scale=2).psnr_y == 38.19
+    assert published_row("kodak24", qp=None, scale=1) is None
+    assert published_row("kodak24", qp=27, scale=2) is None
+    assert published_row("mine", qp=27, scale=1) is None
+    # In every row the paper's network gains, and less at low quality.
+    for name in ("kodak24", "mcmaster", "cbsd68"):
+        rows = [CAR_ROWS[name, qp] for qp in (22, 27, 32, 37)]
+        gains = [row.psnr_y - row.input_psnr_y for row in rows]
+        assert gains == sorted(gains, reverse=True)
+        assert min(gains) > 0
+
+
+@pytest.fixture(scope="module")
+def report():
+    pair = noisy_pair("a", 30, 40)
+    record = evaluate_pairs(halfway(pair), [pair], extended=True)
+    published = published_row("kodak24", qp=27, scale=1).to_dict()
+    return record | {"published": published}
+
+
+def test_csv_has_a_line_an_image_and_means(report):
+    rows = list(csv.DictReader(io.StringIO(to_csv(report))))
+    assert [row["name"] for row in rows] == ["a", "mean"]
+    assert float(rows[1]["psnr_y"]) == report["psnr_y"]
+    assert rows[0]["ms_ssim"] == ""
+
+
+def test_markdown_tables(report):
+    lines = summary_table(report).splitlines()
+    assert [cell.strip() for cell in lines[0].split("|")[2:-1]] == [
+        *("input", "restored", "gain", "paper: input", "paper: ARMoE"),
+    ]
+    psnr_row = [cell.strip() for cell in lines[2].split("|")[1:-1]]
+    assert psnr_row[0] == "PSNR-Y (dB)"
+    assert psnr_row[1] == f"{report['lq_psnr_y']:.3f}"
+    assert psnr_row[3].startswith("+")
+    assert psnr_row[4:] == ["38.610", "39.560"]
+    assert "| MS-SSIM" in lines[-1]
+    assert lines[-1].count(" - ") == 5
+    assert len(image_table(report).splitlines()) == 4
+    assert len({len(line) for line in lines}) == 1
+
+
+def test_markdown_by_hand():
+    table = markdown(["", "b"], [["row", "1.5"], ["longer", "-"]])
+    assert table.splitlines() == [
+        "|        |   b |",
+        "| ------ | --: |",
+        "| row    | 1.5 |",
+        "| longer |   - |",
+    ]
+    assert math.isclose(1.5, float(table.splitlines()[2].split("|")[2]))

@@ -1,0 +1,80 @@
+"""Which files a command line means, and where results go."""
+
+from pathlib import Path
+
+import pytest
+
+from armoe_jax.image_files import find_images, images_in, match_stems, output_paths
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.png", "a.JPG", ".hidden.png", "notes.txt", "sub/c.webp"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return tmp_path / "in"
+
+
+def names(paths):
+    return [path.name for path in paths]
+
+
+def test_files_folders_and_patterns(folder):
+    assert names(find_images([folder])) == ["a.JPG", "b.png"]
+    assert names(find_images([folder / "notes.txt", folder])) == ["notes.txt", "a.JPG", "b.png"]
+    assert names(find_images([str(folder / "**" / "*.webp")])) == ["c.webp"]
+    assert names(find_images([folder / "b.png", str(folder / "*.png")])) == ["b.png"]
+
+
+def test_missing_inputs_are_named(folder):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        find_images([folder / "nowhere.png"])
+    with pytest.raises(FileNotFoundError, match="no file matches"):
+        find_images([str(folder / "*.tiff")])
+    (folder / "empty").mkdir()
+    with pytest.raises(ValueError, match="holds no images"):
+        images_in(folder / "empty")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        images_in(folder / "b.png")
+
+
+def test_output_names(tmp_path):
+    a, b = Path("x/a.png"), Path("y/b.jpeg")
+    assert output_paths([a], tmp_path / "out.webp") == [tmp_path / "out.webp"]
+    assert output_paths([a, b], tmp_path) == [tmp_path / "a.png", tmp_path / "b.jpeg"]
+    assert output_paths([a], tmp_path, name_suffix="_r", image_format="TIFF") == [
+        tmp_path / "a_r.tiff"
+    ]
+
+
+def test_ambiguous_outputs_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"x/a\.png and y/a\.png would both become"):
+        output_paths([Path("x/a.png"), Path("y/a.png")], tmp_path)
+    with pytest.raises(ValueError, match="would both become"):
+        output_paths([Path("x/a.png"), Path("x/a.jpg")], tmp_path, image_format="png")
+    with pytest.raises(ValueError, match="'gif' is unknown"):
+        output_paths([Path("a.png")], tmp_path, image_format="gif")
+    with pytest.raises(ValueError, match="contradicts"):
+        output_paths([Path("a.png")], tmp_path / "b.png", image_format="webp")
+    (tmp_path / "file.png").write_bytes(b"x")
+    with pytest.raises(ValueError, match="need a folder"):
+        output_paths([Path("a.png"), Path("b.png")], tmp_path / "file.png")
+
+
+def test_pairs_are_matched_by_stem():
+    gt = [Path("gt/a.png"), Path("gt/b.png")]
+    lq = [Path("lq/b.jpg"), Path("lq/a.jpg")]
+    assert match_stems(gt, lq) == [(gt[0], lq[1]), (gt[1], lq[0])]
+
+
+def test_unmatched_files_are_named():
+    gt, lq = [Path("gt/a.png"), Path("gt/b.png")], [Path("lq/a.jpg"), Path("lq/c.jpg")]
+    with pytest.raises(ValueError, match=r"gt/b\.png has no input of the stem 'b'"):
+        match_stems(gt, lq)
+    with pytest.raises(ValueError, match=r"lq/c\.jpg has no original"):
+        match_stems(gt[:1], lq)
+    with pytest.raises(ValueError, match=r"gt/b\.png \(and 1 more\)"):
+        match_stems([*gt, Path("gt/d.png")], lq)
+    with pytest.raises(ValueError, match="same stem"):
+        match_stems([Path("gt/a.png"), Path("gt/a.jpg")], lq)
