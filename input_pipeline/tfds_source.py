@@ -31,6 +31,7 @@ class TfdsPairs:
 
     Raises:
         FileNotFoundError: If there is no data set or no such split.
+        ValueError: If its pairs have another scale.
     """
 
     root: str
@@ -49,6 +50,7 @@ class TfdsPairs:
             raise FileNotFoundError(
                 f"{self.root} has no split {self.split!r}; it has {', '.join(splits)}"
             )
+        self[0]  # a wrong scale shows before training starts
 
     @functools.cached_property
     def _elements(self) -> Sequence[dict[str, Any]]:

@@ -173,8 +173,10 @@ def prepare(
     Raises:
         FileNotFoundError: If `manual_dir` or the images in it are missing.
     """
-    if manual_dir is not None and not Path(manual_dir).is_dir():
-        raise FileNotFoundError(f"manual_dir {manual_dir} is not a folder")
+    if manual_dir is not None and not (
+        Path(manual_dir).is_dir() and any(Path(manual_dir).iterdir())
+    ):
+        raise FileNotFoundError(f"manual_dir {manual_dir} is not a folder, or is empty")
     if isinstance(builder, str):
         builder = tfds.builder(builder, data_dir=None if data_dir is None else str(data_dir))
     builder.download_and_prepare(
