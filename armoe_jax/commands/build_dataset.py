@@ -52,7 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--vtm-decoder", default="", metavar="DecoderApp", help="needed for codec vtm")
     add("--vtm-encoder-config", default="", metavar="CFG", help="cfg/encoder_intra_vtm.cfg")
     add("--workers", type=int, default=0, help="processes; default: one per core")
-    add("--beam", default=None, metavar="OPTIONS", help="run on Apache Beam with these options")
+    add(
+        "--beam",
+        nargs="*",
+        default=None,
+        metavar="OPTION=VALUE",
+        help="run on Apache Beam, such as: --beam runner=DirectRunner direct_num_workers=4",
+    )
     add("--verify", action="store_true", help="check every file against the manifest afterwards")
 
 
@@ -86,7 +92,7 @@ def _build(args: argparse.Namespace) -> bool:
         summary = build(
             sources,
             trees,
-            workers=args.workers or len(os.sched_getaffinity(0)),
+            workers=args.workers or _num_cores(),
             on_start=progress.set_total,
             on_outcome=advance,
         )
@@ -94,11 +100,19 @@ def _build(args: argparse.Namespace) -> bool:
     return not summary.failures
 
 
-def _build_with_beam(options: str, sources: list[Path], trees: "list[Tree]") -> bool:
+def _num_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _build_with_beam(options: list[str], sources: list[Path], trees: "list[Tree]") -> bool:
     from input_pipeline.beam_build import build_with_beam
 
     try:
-        summary = build_with_beam(sources, trees, pipeline_options=options.split())
+        summary = build_with_beam(
+            sources, trees, pipeline_options=[f"--{item}" for item in options]
+        )
     except ModuleNotFoundError as error:
         raise ValueError(str(error)) from error
     _report(summary, trees)

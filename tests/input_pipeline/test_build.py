@@ -338,7 +338,7 @@ def test_beam_gives_the_same_manifest(source_folder, tmp_path):
     pytest.importorskip("apache_beam", reason="needs the extra `beam`")
     (source_folder / "torn.png").write_bytes(b"")
     arguments = ["--source", source_folder, "--codec", "jpeg", "--quality", "40"]
-    assert command(*arguments, "--out", tmp_path / "beam", "--beam", "--runner=DirectRunner") == 1
+    assert command(*arguments, "--out", tmp_path / "beam", "--beam", "runner=DirectRunner") == 1
     assert command(*arguments, "--out", tmp_path / "plain", "--workers", "1") == 1
     one, two = tmp_path / "beam/manifest.json", tmp_path / "plain/manifest.json"
     assert one.read_bytes() == two.read_bytes()
@@ -360,6 +360,6 @@ def test_beam_steps_without_a_runner(source_folder, tmp_path):
 def test_beam_that_is_absent_is_said_so(source_folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     arguments = ["--source", str(source_folder), "--codec", "jpeg", "--quality", "40"]
-    arguments += ["--out", str(tmp_path / "out"), "--beam", ""]
+    arguments += ["--out", str(tmp_path / "out"), "--beam"]
     with pytest.raises(ValueError, match=r"pip install 'armoe-jax\[beam\]'"):
         command(*arguments)
