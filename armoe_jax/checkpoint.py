@@ -244,7 +244,8 @@ def load_workdir(path: str | Path, key: str = "auto") -> tuple[ARMoEConfig, dict
     folder = Path(path).absolute() / FOLDER
     if not is_workdir(path):
         raise FileNotFoundError(f"no checkpoint in {folder}; train with --workdir {path} first")
-    options = ocp.CheckpointManagerOptions(read_only=True, best_fn=_psnr_of)
+    # Not `read_only`, of which Orbax warns three times; nothing is written anyway.
+    options = ocp.CheckpointManagerOptions(create=False, best_fn=_psnr_of)
     with _make_manager(folder, options) as manager:
         for step in _by_preference(manager):
             try:

@@ -46,6 +46,10 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
+    def start(self) -> None:
+        """Starts the clock anew, when preparations are done."""
+        self._start = self._last_line = time.monotonic()
+
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()

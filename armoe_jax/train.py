@@ -27,6 +27,7 @@ from armoe_jax.train_step import (
     SPARSE_LOAD_BALANCING_WEIGHT,
     StepOptions,
     compile_train_step,
+    make_gradients,
     make_train_step,
     metrics_shapes,
 )
@@ -129,6 +130,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
                     plan=loop_plan,
                     mesh=mesh,
                     step_fn=step_fn,
+                    gradients_fn=make_gradients(model, options),
                     checkpointer=checkpointer,
                     describe=lambda step, validated: describe_checkpoint(
                         config, model, step, validated

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from flax import traverse_util
@@ -28,6 +29,15 @@ from armoe_jax.validation import (
 )
 
 _SHOWN_NAMES = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class _Taken:
+    """A step that was taken: its number (counted from 1), batch and result."""
+
+    step: int
+    batch: Any
+    info: StepInfo
 
 
 class NonFiniteError(ArithmeticError):
@@ -79,6 +89,7 @@ class TrainLoop:
         plan: When to do what.
         mesh: Where arrays live.
         step_fn: Compiled step, (state, batch) -> (state, info).
+        gradients_fn: (state, batch) -> gradients, to explain a step that is not finite.
         checkpointer: Saves states.
         describe: Returns what a checkpoint says about itself, from (step, validated).
         writer: Metrics.
@@ -91,6 +102,7 @@ class TrainLoop:
     plan: LoopPlan
     mesh: Mesh
     step_fn: Callable[..., tuple[TrainState, StepInfo]]
+    gradients_fn: Callable[..., Any]
     checkpointer: Checkpointer
     describe: Callable[[int, bool], Mapping[str, Any]]
     writer: MultiWriter
@@ -121,18 +133,20 @@ class TrainLoop:
         step = last_logged = int(state.step)
         if not validated:
             self._finish_step(state, step)
-        previous: StepInfo | None = None
+        before: _Taken | None = None
+        self.progress.start()
         while step < self.plan.num_steps:
             batch = sharding.place_batch(_images(next(batches)), self.mesh)
             self.trace.before_step(step)
             state, info = self.step_fn(state, batch)
             self.trace.after_step(step, info)
+            step += 1
             # Looking at the step before keeps the device busy with this one meanwhile.
-            if previous is not None:
-                self._look_at(previous, step, state)
-            previous, step = info, step + 1
+            if before is not None:
+                self._look_at(before, state)
+            before = _Taken(step, batch, info)
             if step == self.plan.num_steps:
-                self._look_at(info, step, state)
+                self._look_at(before, state)
             if self.plan.logs(step):
                 state = self._log(state, step, step - last_logged)
                 last_logged = step
@@ -155,21 +169,25 @@ class TrainLoop:
             self.checkpointer.wait()
             raise Preempted(step, self.watch.signal_number)
 
-    def _look_at(self, info: StepInfo, step: int, state: TrainState) -> None:
-        """Shows the result of step number `step` (counted from 1), and stops a hopeless run."""
-        skipped = int(info.skipped_in_a_row)
-        self.progress.update(step, float(info.loss))
+    def _look_at(self, taken: "_Taken", state: TrainState) -> None:
+        """Shows the result of a step, and stops a hopeless run."""
+        self.progress.update(taken.step, float(taken.info.loss))
+        skipped = int(taken.info.skipped_in_a_row)
         if skipped < self.plan.max_skipped_in_a_row:
             return
-        names = ["/".join(path) for path in traverse_util.flatten_dict(state.params)]
-        finite = np.asarray(info.finite)
-        bad = [name for name, good in zip(sorted(names), finite, strict=True) if not good]
-        where = ", ".join(bad[:_SHOWN_NAMES]) + (" ..." if len(bad) > _SHOWN_NAMES else "")
+        gradients = jax.jit(self.gradients_fn)(
+            state.replace(step=state.step * 0 + (taken.step - 1)), taken.batch
+        )
+        flags = jax.device_get(jax.tree.map(lambda x: jnp.all(jnp.isfinite(x)), gradients))
+        finite = traverse_util.flatten_dict(flags, sep="/")
+        bad = [name for name, good in finite.items() if not good]
+        where = ", ".join(bad[:_SHOWN_NAMES]) + (", ..." if len(bad) > _SHOWN_NAMES else "")
         raise NonFiniteError(
-            f"{skipped} steps in a row (up to step {step}) were not finite: the last loss was "
-            f"{float(info.loss)}, gradients of {len(bad)} of {len(names)} parameters are not "
-            f"finite ({where or 'none'}); lower optim.learning_rate, set optim.clip_norm, or look "
-            f"for broken images; the run continues from its last checkpoint"
+            f"{skipped} steps in a row, up to step {taken.step}, were not finite and were skipped. "
+            f"At the last one the loss was {float(taken.info.loss)}, and the gradients of "
+            f"{len(bad)} of {len(finite)} parameters were not finite ({where or 'none'}). Lower "
+            "optim.learning_rate, set optim.clip_norm or look for broken images, then run the same "
+            "command again: it continues at the last checkpoint"
         )
 
     def _log(self, state: TrainState, step: int, steps: int) -> TrainState:

@@ -30,12 +30,10 @@ class StepInfo:
     Attributes:
         loss: Total loss of the step; may be NaN. float ().
         skipped_in_a_row: Skipped steps up to now without a good one between. int32 ().
-        finite: Whether the gradient of each parameter (in tree order) is finite. bool (leaves,).
     """
 
     loss: Any
     skipped_in_a_row: Any
-    finite: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,38 +65,31 @@ def make_train_step(model: Any, options: StepOptions) -> Callable[..., tuple[Tra
     `batch` holds "lq" (b h w c) and "gt" (b h*s w*s c), float, in [0, 1]. `gate_noise` (l b e)
     replaces the random noise of the gates; tests use it.
 
-    A step whose loss, gradients or results are not all finite is skipped: parameters, optimiser,
-    averages and running statistics stay as they were; the step number, and with it schedule and
-    data, advances.
+    A step is skipped if its loss, the norm of its gradients or the new running statistics are not
+    finite: parameters, optimiser, averages and running statistics stay as they were; the step
+    number, and with it schedule and data, advances.
     """
 
     def step_fn(
         state: TrainState, batch: Batch, gate_noise: Float[Array, "l b e"] | None = None
     ) -> tuple[TrainState, StepInfo]:
         grads, batch_stats, outputs = _gradients(model, options, state, batch, gate_noise)
-        updates, opt_state = options.optimizer.update(grads, state.opt_state, state.params)
+        # Without a barrier XLA's CPU compiler copies parts of the backward pass into every consumer
+        # of a gradient, and takes minutes and gigabytes.
+        grads, batch_stats = jax.lax.optimization_barrier((grads, batch_stats))
         rate = options.schedule(state.step)
-        params = jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), state.params, updates)
-        new = {"params": params, "batch_stats": batch_stats, "opt_state": opt_state}
-        old = {name: getattr(state, name) for name in new}
-        if state.ema:
-            decay = train_state.ema_decay(state.step, options.ema_decay)
-            new["ema"] = train_state.update_ema(
-                state.ema, {"params": params, "batch_stats": batch_stats}, decay
-            )
-            old["ema"] = state.ema
-        finite_grads = _each_finite(grads)
-        good = jnp.all(finite_grads) & jnp.isfinite(outputs["loss"]) & _all_finite(new)
+        norm = optax.global_norm(grads)
+        good = jax.lax.optimization_barrier(_is_finite(outputs["loss"], norm, batch_stats))
+        old, new = _old_and_new(options, state, grads, batch_stats, rate)
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         streak = jnp.where(good, 0, state.skipped_in_a_row + 1).astype(jnp.int32)
-        metrics = _step_metrics(outputs, grads, rate, good)
         state = state.replace(
             step=state.step + 1,
             skipped_in_a_row=streak,
-            metrics=state.metrics.merge(metrics),
+            metrics=state.metrics.merge(_step_metrics(outputs, norm, rate, good)),
             **kept,
         )
-        return state, StepInfo(outputs["loss"], streak, finite_grads)
+        return state, StepInfo(outputs["loss"], streak)
 
     return step_fn
 
@@ -137,6 +128,20 @@ def compile_train_step(
         return jitted.lower(*arguments).compile()
 
 
+def make_gradients(model: Any, options: StepOptions) -> Callable[..., PyTree]:
+    """Returns the function (state, batch, gate_noise=None) -> gradients of the step's loss.
+
+    For looking at single steps: which gradients are not finite, whether they equal a reference.
+    """
+
+    def gradients(
+        state: TrainState, batch: Batch, gate_noise: Float[Array, "l b e"] | None = None
+    ) -> PyTree:
+        return _gradients(model, options, state, batch, gate_noise)[0]
+
+    return gradients
+
+
 def metrics_shapes(num_layers: int, num_experts: int) -> TrainMetrics:
     """Returns the shapes of one step's `TrainMetrics`."""
 
@@ -150,7 +155,7 @@ def metrics_shapes(num_layers: int, num_experts: int) -> TrainMetrics:
             "expert": jnp.zeros((num_layers, 1), jnp.int32),
             "num_experts": num_experts,
         }
-        return _step_metrics(outputs, {}, jnp.zeros((), float), jnp.asarray(True))
+        return _step_metrics(outputs, zero, zero, jnp.asarray(True))
 
     return jax.eval_shape(example)
 
@@ -239,10 +244,41 @@ def _loss_fn(model: Any, options: StepOptions) -> Callable[..., tuple[Array, tup
     return loss_fn
 
 
+def _old_and_new(
+    options: StepOptions,
+    state: TrainState,
+    grads: PyTree,
+    batch_stats: PyTree,
+    rate: Float[Array, ""],
+) -> tuple[dict[str, PyTree], dict[str, PyTree]]:
+    """Returns what an update replaces, and by what."""
+    updates, opt_state = options.optimizer.update(grads, state.opt_state, state.params)
+    params = jax.tree.map(lambda p, u: p - (rate * u).astype(p.dtype), state.params, updates)
+    new = {"params": params, "batch_stats": batch_stats, "opt_state": opt_state}
+    if state.ema:
+        decay = train_state.ema_decay(state.step, options.ema_decay)
+        latest = {"params": params, "batch_stats": batch_stats}
+        new["ema"] = train_state.update_ema(state.ema, latest, decay)
+    return {name: getattr(state, name) for name in new}, new
+
+
+def _is_finite(
+    loss: Float[Array, ""], norm: Float[Array, ""], batch_stats: PyTree
+) -> Bool[Array, ""]:
+    """Returns whether a step may be used; a NaN or infinity anywhere makes its sum one, too.
+
+    A finite norm also keeps Adam's squares finite.
+    """
+    statistics = sum((jnp.sum(leaf) for leaf in jax.tree.leaves(batch_stats)), start=0.0)
+    return jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(statistics)
+
+
 def _step_metrics(
-    outputs: Mapping[str, Any], grads: PyTree, rate: Float[Array, ""], good: Bool[Array, ""]
+    outputs: Mapping[str, Any],
+    norm: Float[Array, ""],
+    rate: Float[Array, ""],
+    good: Bool[Array, ""],
 ) -> TrainMetrics:
-    norm = optax.global_norm(grads) if jax.tree.leaves(grads) else jnp.zeros_like(outputs["loss"])
     return TrainMetrics.single_from_model_output(
         loss=jnp.asarray(outputs["loss"], float),
         pixel_loss=jnp.asarray(outputs["pixel_loss"], float),
@@ -253,12 +289,3 @@ def _step_metrics(
         dropped=outputs["dropped"],
         expert_counts=count_experts(outputs["expert"], outputs["num_experts"], counted=good),
     )
-
-
-def _each_finite(tree: PyTree) -> Bool[Array, " n"]:
-    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)])
-
-
-def _all_finite(tree: PyTree) -> Bool[Array, ""]:
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
-    return jnp.all(_each_finite(leaves))
