@@ -1,0 +1,116 @@
+"""`armoe-jax report`: writes evaluations as one HTML page to look at."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+HELP = "Write evaluations as one self-contained HTML page."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the sub-command's arguments."""
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN",
+        help="what evaluate --json wrote, or a folder with it (such as a training workdir)",
+    )  # fmt: skip
+    parser.add_argument("-o", "--out", default="report.html", metavar="FILE")
+    parser.add_argument("--title", default="ARMoE restoration report")
+    for name, what in (
+        ("gt", "folder of originals"),
+        ("lq", "folder of coded images"),
+        ("restored", "folder of restored images (evaluate --save-images)"),
+        ("manifest", "manifest of a built tree, for the rates (default: beside the coded images)"),
+        ("label", "heading"),
+    ):
+        parser.add_argument(
+            f"--{name}", nargs="+", default=[], metavar=name.upper(),
+            help=f"{what}; one for all runs, or one a run",
+        )  # fmt: skip
+    parser.add_argument(
+        "--max-images", type=int, default=12, metavar="N",
+        help="pictures embedded of each run (default: 12)",
+    )  # fmt: skip
+    inside = parser.add_argument_group("looking inside the network (needs --lq)")
+    inside.add_argument("--checkpoint", metavar="CKPT", help="adds expert usage and decay maps")
+    inside.add_argument(
+        "--attribution", type=int, default=0, metavar="N",
+        help="adds local attribution maps of N images (slow: a gradient for each of 50 steps)",
+    )  # fmt: skip
+    inside.add_argument(
+        "--attribution-crop", type=int, default=64, metavar="PIXELS",
+        help="side of the middle part that is looked at (default: 64)",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reads the runs and writes the page."""
+    from armoe_jax.report import load_run, write_report
+    from armoe_jax.report.runs import unique_labels
+
+    if args.max_images < 0:
+        raise ValueError(f"--max-images {args.max_images} is negative")
+    names = ("gt", "lq", "restored", "manifest", "label")
+    columns = {name: _one_each(name, getattr(args, name), len(args.runs)) for name in names}
+    runs = unique_labels(
+        [
+            load_run(path, **{name: columns[name][i] for name in names if columns[name][i]})
+            for i, path in enumerate(args.runs)
+        ]
+    )
+    inside = _look_inside(args, runs) if args.checkpoint else None
+    if args.attribution and not args.checkpoint:
+        raise ValueError("--attribution needs --checkpoint")
+    write_report(args.out, runs, title=args.title, max_images=args.max_images, inside=inside)
+    images = sum(len(run.rows) for run in runs)
+    sys.stdout.write(f"{args.out}: {len(runs)} evaluations of {images} images\n")
+    return 0
+
+
+def _one_each(name: str, values: Sequence[str], count: int) -> list[str]:
+    if len(values) in (0, 1):
+        return [values[0] if values else ""] * count
+    if len(values) != count:
+        raise ValueError(
+            f"--{name} has {len(values)} values; give one, or one for each of {count} runs"
+        )
+    return list(values)
+
+
+def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
+    from armoe_jax import analysis
+    from armoe_jax.pretrained import load_pretrained
+    from armoe_jax.report import Inside
+    from armoe_jax.report.pictures import read_for_network
+
+    restorer = load_pretrained(args.checkpoint)
+    channels = restorer.config.in_chans
+    usage, attributions = {}, {}
+    for run in runs:
+        files = {name: run.picture("lq", name) for name in run.rows}
+        images = {name: read_for_network(file, channels) for name, file in files.items() if file}
+        if not images:
+            raise ValueError(f"{run.label}: the coded images are not known; give --lq")
+        if restorer.config.experts and not run.experts:
+            usage[run.label] = analysis.expert_usage(restorer, images.items())
+        for name in list(images)[: args.attribution - len(attributions)]:
+            attributions[name] = _attribute(restorer, images[name], args.attribution_crop)
+    has_decay = bool(restorer.config.experts)
+    decay = analysis.decay_maps(restorer.config, restorer.variables) if has_decay else None
+    return Inside(decay, attributions, usage)
+
+
+def _attribute(restorer: Any, image: Any, side: int) -> Any:
+    """Returns the middle of an image, enlarged to the output's size, and its attribution."""
+    import numpy as np
+
+    from armoe_jax import analysis
+
+    height, width = (min(side, length) for length in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    crop = image[top : top + height, left : left + width]
+    forward = analysis.fixed_routing(restorer, crop)
+    result = analysis.local_attribution(forward, crop)
+    scale = restorer.config.scale
+    shown = crop if crop.ndim == 3 else np.repeat(crop[..., None], 3, axis=2)
+    return shown.repeat(scale, axis=0).repeat(scale, axis=1), result

@@ -1,0 +1,162 @@
+"""Puts a report together: one HTML file that loads nothing from anywhere."""
+
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from armoe_jax.analysis import Attribution, ExpertUsage
+from armoe_jax.atomic_file import write_atomically
+from armoe_jax.report import charts, sections
+from armoe_jax.report.pictures import load_pictures, thumbnail_uri, to_uri
+from armoe_jax.report.runs import Run, unique_labels
+
+DEFAULT_MAX_IMAGES = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Inside:
+    """Looks inside the network, for the report's last part; see `armoe_jax.analysis`.
+
+    Attributes:
+        decay: Mean decay over frequency of every layer, or None.
+        attributions: Image name -> (picture, its local attribution).
+        usage: Label of a run -> expert usage, where the run's record has none.
+    """
+
+    decay: Float[np.ndarray, "layers u v"] | None = None
+    attributions: Mapping[str, tuple[UInt8[np.ndarray, "h w 3"], Attribution]] = dataclasses.field(
+        default_factory=dict
+    )
+    usage: Mapping[str, ExpertUsage] = dataclasses.field(default_factory=dict)
+
+
+def write_report(
+    path: str | Path,
+    runs: Sequence[Run],
+    *,
+    title: str = "ARMoE restoration report",
+    max_images: int = DEFAULT_MAX_IMAGES,
+    inside: Inside | None = None,
+) -> None:
+    """Writes a report as one HTML file.
+
+    Args:
+        path: File to write; appears only when complete.
+        runs: What was evaluated.
+        title: Heading.
+        max_images: Images of each run that are embedded to look at; the figures of all are shown.
+        inside: Expert usage of runs that do not record it, decay maps, attributions.
+
+    Raises:
+        ValueError: If there are no runs, or a picture cannot be shown.
+    """
+    if not runs:
+        raise ValueError("a report needs at least one evaluation")
+    runs = unique_labels(list(runs))
+    inside = inside or Inside()
+    usages = {run.label: usage for run in runs if (usage := _usage(run, inside))}
+    pictures = _Pictures()
+    data = {
+        "runs": [_run_data(run, usages.get(run.label), max_images, pictures) for run in runs],
+        "pictures": pictures.uris,
+    }
+    body = [
+        sections.summary(runs),
+        sections.comparison(data),
+        sections.curves(runs),
+        sections.table(runs),
+        sections.experts(usages),
+        _inside(inside),
+    ]
+    write_atomically(path, _page(title, runs, "\n".join(filter(None, body)), data))
+
+
+def _page(title: str, runs: Sequence[Run], body: str, data: Mapping[str, Any]) -> str:
+    here = importlib.resources.files("armoe_jax.report")
+    page, style, script = (
+        (here / name).read_text(encoding="utf-8")
+        for name in ("template.html", "style.css", "script.js")
+    )
+    # "</" would end the script element early.
+    embedded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    subtitle = " · ".join(run.label for run in runs)
+    parts = {
+        "TITLE": escape(title),
+        "SUBTITLE": escape(subtitle),
+        "STYLE": style,
+        "BODY": body,
+        "SCRIPT": script,
+        "DATA": embedded,
+    }
+    head, *rest = page.split("@@")
+    # Odd pieces are names: nothing that is filled in is looked at again.
+    pieces = [parts[piece] if i % 2 == 0 else piece for i, piece in enumerate(rest)]
+    return "".join([head, *pieces])
+
+
+def _usage(run: Run, inside: Inside) -> ExpertUsage | None:
+    if not run.experts:
+        return inside.usage.get(run.label)
+    names = tuple(run.experts)
+    expert = np.array([run.experts[name] for name in names], np.int32).T
+    known = run.expert_names or tuple(f"expert {i}" for i in range(int(expert.max()) + 1))
+    return ExpertUsage(known, names, expert)
+
+
+class _Pictures:
+    """Pictures of a report, each embedded once: several runs share their originals."""
+
+    def __init__(self) -> None:
+        self.uris: list[str] = []
+        self._known: dict[bytes, int] = {}
+
+    def add(self, picture: np.ndarray) -> int:
+        """Returns the place of a picture in `uris`."""
+        key = hashlib.sha256(picture.tobytes() + repr(picture.shape).encode()).digest()
+        if key not in self._known:
+            self._known[key] = len(self.uris)
+            self.uris.append(to_uri(picture))
+        return self._known[key]
+
+
+def _run_data(
+    run: Run, usage: ExpertUsage | None, max_images: int, shared: _Pictures
+) -> dict[str, Any]:
+    """Returns what the script needs: pictures, figures for the caption, experts."""
+    images = []
+    for name, row in run.rows.items():
+        if len(images) == max_images:
+            break
+        pictures = load_pictures(run, name)
+        if not {"lq", "restored"} <= set(pictures):
+            continue
+        image: dict[str, Any] = {
+            "name": name,
+            "height": pictures["restored"].shape[0],
+            "width": pictures["restored"].shape[1],
+            "thumbnail": thumbnail_uri(pictures["restored"]),
+            "pictures": {kind: shared.add(picture) for kind, picture in pictures.items()},
+            "caption": sections.caption(row),
+        }
+        if usage and name in usage.image_names:
+            image["experts"] = usage.expert[:, usage.image_names.index(name)].tolist()
+        images.append(image)
+    return {
+        "label": run.label,
+        "images": images,
+        "omitted": len(run.rows) - len(images),
+        "experts": list(usage.expert_names) if usage else [],
+        "colors": list(charts.EXPERT_COLORS),
+    }
+
+
+def _inside(inside: Inside) -> str:
+    return sections.decay(inside.decay) + sections.attributions(inside.attributions)
