@@ -33,8 +33,12 @@ AUTO_TILES = (512, 256, 128)
 MEMORY_SHARE = 0.8
 """Share of the available memory that `tile="auto"` lets one program take."""
 
-ROUGH_BYTES = 300
-"""Generous guess of bytes for each pixel and feature channel, for images that surely fit."""
+ROUGH_BYTES = 150
+"""Bytes that a program takes for each pixel and feature channel, guessed (CPU: 75 to 120).
+
+An image that fits by this guess is compiled whole at once, others after the analysis of a tile;
+what decides is the analysis of the image's own program.
+"""
 
 ACCELERATOR_PIXELS = 512 * 512
 """Pixels that keep an accelerator busy: smaller tiles run together by default."""
