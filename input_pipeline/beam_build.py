@@ -59,8 +59,8 @@ def build_with_beam(
 def code_one(job: Job) -> str:
     """Codes one image; its records and its failure are files beside the tree."""
     outcome = build_item(job)
-    if outcome.failure:
-        write_atomically(_failure_file(job), outcome.failure.encode())
+    if outcome.failures:
+        write_atomically(_failure_file(job), "\n".join(outcome.failures).encode())
     return job.source.stem
 
 
@@ -77,7 +77,7 @@ def _finish(
     """Collects what the workers have written and writes the manifests."""
     for job in jobs:
         if _failure_file(job).is_file():
-            summary.failures.append(_failure_file(job).read_text())
+            summary.failures += _failure_file(job).read_text().splitlines()
     summary.failures.sort()
     for tree in trees:
         old = len(finished[tree.folder])

@@ -42,11 +42,17 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a job: its records, tree by tree, or the reason why there are none."""
+    """What became of a job.
+
+    Attributes:
+        job: The job.
+        records: One for each of its trees; None where coding failed.
+        failures: Why; one reason if the image itself is bad.
+    """
 
     job: Job
-    records: tuple[Record, ...] = ()
-    failure: str = ""
+    records: tuple[Record | None, ...]
+    failures: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass
@@ -56,7 +62,7 @@ class Summary:
     Attributes:
         built: Images coded in this run, counted per tree.
         reused: Images that were there already.
-        failures: Reasons, one for each source image that was skipped.
+        failures: Reasons why a source image was skipped, or is missing from a tree.
     """
 
     built: int = 0
@@ -101,11 +107,11 @@ def build(
     jobs, finished, summary = plan(sources, trees)
     on_start(len(jobs))
     for outcome in run_jobs(jobs, workers):
-        if outcome.failure:
-            summary.failures.append(outcome.failure)
-        for tree, record in zip(outcome.job.trees, outcome.records, strict=False):
-            finished[tree.folder][record["name"]] = record
-            summary.built += 1
+        summary.failures += outcome.failures
+        for tree, record in zip(outcome.job.trees, outcome.records, strict=True):
+            if record is not None:
+                finished[tree.folder][record["name"]] = record
+                summary.built += 1
         on_outcome(outcome)
     for tree in trees:
         manifest.finish(tree, list(finished[tree.folder].values()))
@@ -197,19 +203,36 @@ def _codec(name: str, options: CodecOptions) -> Codec:
 
 def build_item(job: Job) -> Outcome:
     """Codes one image into its trees; a bad image becomes a failure, a full disk an OSError."""
-    records: list[Record] = []
+    name = job.source.stem
     try:
         image = load_source(job.source, job.trees[0].halve)
-        written: Path | None = None
-        for tree in job.trees:
-            record = _code_into(tree, job.source, image, written)
-            written = item_paths(tree, job.source.stem)["gt"]
-            records.append(record)
     except ValueError as error:
-        reason = " ".join(str(error).split())
-        where = "" if str(job.source) in reason else f"{job.source}: "
-        return Outcome(job, tuple(records), f"{where}{reason}")
-    return Outcome(job, tuple(records))
+        for tree in job.trees:
+            _discard(tree, name)
+        return Outcome(job, (None,) * len(job.trees), (_reason(job.source, error),))
+    records: list[Record | None] = []
+    failures: list[str] = []
+    written: Path | None = None
+    for tree in job.trees:
+        try:
+            records.append(_code_into(tree, job.source, image, written))
+            written = item_paths(tree, name)["gt"]
+        except ValueError as error:
+            _discard(tree, name)
+            records.append(None)
+            failures.append(_reason(job.source, error))
+    return Outcome(job, tuple(records), tuple(failures))
+
+
+def _reason(source: Path, error: ValueError) -> str:
+    text = " ".join(str(error).split())
+    return text if str(source) in text else f"{source}: {text}"
+
+
+def _discard(tree: Tree, name: str) -> None:
+    """Removes what an earlier build may have left of an image that cannot be coded now."""
+    for path in item_paths(tree, name).values():
+        path.unlink(missing_ok=True)
 
 
 def _code_into(tree: Tree, source: Path, image: RGB, same_gt: Path | None) -> Record:

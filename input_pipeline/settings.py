@@ -116,8 +116,8 @@ class DataConfig(Component):
         cache: "none"; "memory": decoded images in one memory-mapped file, shared by all workers;
             "array_record": pre-cut sub-images as ArrayRecord.
         cache_dir: Where caches and embedded pairs are built; empty for the user's cache folder.
-        subimage_size: Side of cut sub-images in input pixels.
-        subimage_step: Distance between them.
+        subimage_size: Side of cut sub-images in input pixels. Small ones are read faster.
+        subimage_step: Distance between them; with size - patch_size, every patch is in one.
     """
 
     mixture: tuple[Fields, ...] = ()
@@ -133,8 +133,8 @@ class DataConfig(Component):
     prefetch: int = 4
     cache: str = "none"
     cache_dir: str = ""
-    subimage_size: int = 480
-    subimage_step: int = 240
+    subimage_size: int = 240
+    subimage_step: int = 176
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -180,7 +180,7 @@ def _options(args: argparse.Namespace, codec: str):
 def _report(summary: "Summary", trees: "list[Tree]") -> None:
     lines = [
         f"{summary.built} images coded, {summary.reused} were there already, "
-        f"{len(summary.failures)} source images failed",
+        f"{len(summary.failures)} failed",
         *(f"  {tree.folder}: {_means(tree.folder)}" for tree in trees),
     ]
     sys.stdout.write("\n".join(lines) + "\n")

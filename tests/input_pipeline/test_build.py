@@ -174,7 +174,7 @@ def test_bad_inputs_are_listed_and_skipped(source_folder, tmp_path, capsys):
     arguments = ["--source", source_folder, "--codec", "avc", "--preset", "ultrafast", "--qp", "30"]
     assert command(*arguments, "--out", out, "--workers", "1") == 1
     captured = capsys.readouterr()
-    assert "3 images coded, 0 were there already, 3 source images failed" in captured.out
+    assert "3 images coded, 0 were there already, 3 failed" in captured.out
     failures = [line for line in captured.err.splitlines() if line.startswith("failed: ")]
     assert len(failures) == 3
     for name in (
@@ -185,6 +185,25 @@ def test_bad_inputs_are_listed_and_skipped(source_folder, tmp_path, capsys):
         assert any(name in line for line in failures)
     assert len(load_manifest(out)["images"]) == 3
     assert problems(out) == []
+
+
+def test_an_image_that_one_codec_refuses_is_in_the_other_trees(source_folder, tmp_path):
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(source_folder / "tiny.png")
+    trees = [Tree(tmp_path / "vvc", "vvc", 37, FASTER), jpeg_tree(tmp_path / "jpeg")]
+    summary = build(list_images(source_folder), trees)
+    assert (summary.built, len(summary.failures)) == (7, 1)
+    assert "tiny.png: image of 9x9 is too small for codec vvc" in summary.failures[0]
+    assert [len(load_manifest(tree.folder)["images"]) for tree in trees] == [3, 4]
+    assert problems(tmp_path / "jpeg") == []
+
+
+def test_an_image_that_became_bad_leaves_nothing_behind(source_folder, tmp_path):
+    tree = jpeg_tree(tmp_path / "out")
+    build(list_images(source_folder), [tree])
+    (source_folder / "b.png").write_bytes(b"")
+    assert len(build(list_images(source_folder), [tree]).failures) == 1
+    assert [image["name"] for image in load_manifest(tree.folder)["images"]] == ["a", "c"]
+    assert problems(tree.folder) == []
 
 
 def test_full_disk_stops_the_build_and_the_next_run_continues(source_folder, tmp_path, monkeypatch):
