@@ -16,7 +16,14 @@ import numpy as np
 import pytest
 
 from armoe_jax import yuv
-from armoe_jax.video import VideoOptions, add_arguments, is_video, options_from_args, restore_video
+from armoe_jax.video import (
+    VideoOptions,
+    add_arguments,
+    files,
+    is_video,
+    options_from_args,
+    restore_video,
+)
 from armoe_jax.video.pipeline import run_pipeline
 from armoe_jax.yuv_color import ColorSpec, rgb_to_planes
 
@@ -534,3 +541,72 @@ class TestCommandLine:
     def test_importing_the_flags_does_not_load_pyav(self):
         code = "import sys, armoe_jax.video; sys.exit('av' in sys.modules or 'jax' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+class TestFiles:
+    def test_split(self, tmp_path):
+        for name in ("a.mp4", "b.mp4", "c.png"):
+            (tmp_path / name).touch()
+        videos, others = files.split_inputs([str(tmp_path / "*.mp4"), "c.png", str(tmp_path)])
+        assert videos == [tmp_path / "a.mp4", tmp_path / "b.mp4"]
+        assert others == ["c.png", str(tmp_path)]
+        with pytest.raises(FileNotFoundError, match="no video"):
+            files.split_inputs(["nothing.mkv"])
+
+    def test_output_names(self):
+        one, two = Path("x/a.mp4"), Path("x/b.266")
+        assert files.output_paths([one], "o.mkv") == [Path("o.mkv")]
+        assert files.output_paths([one, two], "out", name_suffix="_r") == [
+            Path("out/a_r.mp4"),
+            Path("out/b_r.mkv"),
+        ]
+        with pytest.raises(ValueError, match="name a folder"):
+            files.output_paths([one, two], "o.mkv")
+        with pytest.raises(ValueError, match="name a folder"):
+            files.output_paths([one], "o.mkv", alone=False)
+        with pytest.raises(ValueError, match="would both become"):
+            files.output_paths([one, Path("y/a.mp4")], "out")
+
+    def test_one_bad_video_does_not_stop_the_rest(self, clip, tmp_path):
+        (tmp_path / "bad.mp4").write_bytes(b"nothing")
+        videos = [tmp_path / "bad.mp4", clip]
+        targets = files.output_paths(videos, tmp_path / "new" / "out")
+        lines = []
+        failures = files.restore_files(
+            videos,
+            targets,
+            lambda video: keep,
+            options=VideoOptions(),
+            overwrite=False,
+            report=lines.append,
+        )
+        assert [path.name for path, _ in failures] == ["bad.mp4"]
+        assert len(lines) == 1
+        assert read_clip(targets[1])[1] == read_clip(clip)[1]
+
+
+@pytest.mark.slow
+def test_command(clip, tmp_path, capsys):
+    """`armoe-jax restore clip.mp4 -o out.mkv` with a real network, and a second time."""
+    import jax
+    import jax.numpy as jnp
+
+    from armoe_jax.cli import main
+    from armoe_jax.model_folder import save_model
+    from armoe_jax.models import ARMoEConfig, build_model
+
+    config = ARMoEConfig(
+        embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8), upscale=1,
+        global_skip=True,
+    )  # fmt: skip
+    variables = jax.jit(build_model(config).init)(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    save_model(tmp_path / "model", config, variables, provenance={})
+    words = ["restore", str(clip), "-o", str(tmp_path / "out.mkv"), "--video-codec", "ffv1"]
+    words += ["--checkpoint", str(tmp_path / "model"), "--compilation-cache", "off"]
+    assert main(words) == 0
+    assert "6 frames" in capsys.readouterr().out
+    # An untrained network with a global skip is the identity.
+    pairs = zip(read_clip(tmp_path / "out.mkv")[0], read_clip(clip)[0], strict=True)
+    assert min(frame_psnr(a, b, 255) for a, b in pairs) > 48
+    assert main(words) == 1
+    assert "--overwrite" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`armoe-jax restore`: cleans image files."""
+"""`armoe-jax restore`: cleans image files and videos."""
 
 import argparse
 import dataclasses
@@ -14,25 +14,29 @@ from armoe_jax.restorer_options import (
     load_restorer,
     model_name,
 )
+from armoe_jax.video import add_arguments as add_video_arguments
 
 if TYPE_CHECKING:
     from armoe_jax.image_io import Picture
     from armoe_jax.restore import Restorer
 
-HELP = "Remove compression artifacts from images: files, folders, or patterns."
+HELP = "Remove compression artifacts from images (files, folders, patterns) and videos."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="image file, folder of images, or pattern"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="image file, folder of images, video file, or pattern",
     )
     parser.add_argument(
         "-o",
         "--output",
         required=True,
         metavar="OUT",
-        help="output file (one input and an image suffix), else a folder",
+        help="output file (one input, and the suffix of an image or video), else a folder",
     )
     parser.add_argument(
         "--suffix", default="", help="added to names in the folder, such as _restored"
@@ -53,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     add_model_arguments(parser)
     add_restorer_arguments(parser)
+    add_video_arguments(parser)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,11 +79,36 @@ def run(args: argparse.Namespace) -> int:
     """Restores every file; returns 1 if some failed."""
     from absl import logging
 
+    from armoe_jax.video.files import split_inputs
+
+    logging.set_verbosity(logging.INFO)
+    videos, images = split_inputs(args.inputs)
+    failed = _run_images(images, args) if images else 0
+    return max(failed, _run_videos(videos, args, alone=not images)) if videos else failed
+
+
+def _run_videos(videos: list[Path], args: argparse.Namespace, *, alone: bool) -> int:
+    from armoe_jax.video import files, options_from_args
+
+    targets = files.output_paths(videos, args.output, name_suffix=args.suffix, alone=alone)
+    failures = files.restore_files(
+        videos,
+        targets,
+        lambda video: load_restorer(args, model_name(args, video)),
+        options=options_from_args(args),
+        overwrite=args.overwrite,
+        report=sys.stdout.write,
+    )
+    for video, message in failures:
+        sys.stderr.write(f"failed: {video}: {message}\n")
+    return 1 if failures else 0
+
+
+def _run_images(inputs: list[str], args: argparse.Namespace) -> int:
     from armoe_jax.image_files import find_images, output_paths
     from armoe_jax.image_io import format_of
 
-    logging.set_verbosity(logging.INFO)
-    sources = find_images(args.inputs)
+    sources = find_images(inputs)
     targets = output_paths(sources, args.output, name_suffix=args.suffix, image_format=args.format)
     items = [Item(i, *paths) for i, paths in enumerate(zip(sources, targets, strict=True))]
     for item in items:
