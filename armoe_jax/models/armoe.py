@@ -24,7 +24,8 @@ RGB_MEAN = (0.4488, 0.4371, 0.4040)
 TAIL_DIM = 64
 """Width of the icar tail."""
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float64")
+"""The last only for checks, with JAX's jax_enable_x64."""
 
 
 class ARMoE(nn.Module):

@@ -32,7 +32,7 @@ class PositionBias(nn.Module):
     @nn.compact
     def __call__(self) -> Float[Array, "m n n"]:
         """Returns the bias of every head and pair of tokens, query first."""
-        x = Dense(self.dim, name="proj")(jnp.asarray(windows.relative_offsets(self.window)))
+        x = Dense(self.dim, name="proj")(jnp.asarray(windows.relative_offsets(self.window), float))
         for j, features in enumerate((self.dim, self.dim, self.num_heads), start=1):
             x = nn.relu(LayerNorm(name=f"norm{j}")(x))
             x = Dense(features, name=f"dense{j}")(x)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from armoe_jax.ops.convolution import conv2d, depthwise_conv3x3
 from armoe_jax.ops.linear import dense
 from armoe_jax.ops.normalization import layer_norm
+from armoe_jax.ops.precision import wide
 
 
 def linear_init(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
@@ -29,11 +30,17 @@ def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:
 
 
 class Dense(nn.Module):
-    """Linear layer over channels. Attributes: output width, bias or not, precision of operands."""
+    """Linear layer over channels.
+
+    Attributes:
+        features: Output width.
+        use_bias: Whether there is a bias.
+        dtype: Precision of the operands; None for that of x, but at least float32.
+    """
 
     features: int
     use_bias: bool = True
-    dtype: str = "float32"
+    dtype: str | None = None
 
     @nn.compact
     def __call__(self, x: Float[Array, "*lead c"]) -> Float[Array, "*lead o"]:
@@ -42,7 +49,7 @@ class Dense(nn.Module):
         bias = (
             self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
         )
-        return dense(x, kernel, bias, jnp.dtype(self.dtype))
+        return dense(x, kernel, bias, jnp.dtype(self.dtype) if self.dtype else wide(x.dtype))
 
 
 class LayerNorm(nn.Module):

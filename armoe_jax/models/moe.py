@@ -13,6 +13,7 @@ from armoe_jax.models import routing
 from armoe_jax.models.dispatch import ExpertFn, by_branch, by_capacity, by_weight
 from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm
 from armoe_jax.models.routing import Choice, Routing
+from armoe_jax.ops.precision import wide
 from armoe_jax.ops.rearrange import reread_as_width_channel_height
 from armoe_jax.ops.transforms import Decay, heat_decay
 
@@ -61,8 +62,8 @@ class MixtureOfExperts(nn.Module):
         weight: Float[Array, " b"] | None = None
         if self.experts:
             inputs = ExpertInputs(
-                values=values.astype(jnp.float32),
-                features=features.astype(jnp.float32),
+                values=values.astype(wide(values.dtype)),
+                features=features.astype(wide(features.dtype)),
                 decay=self._decay(x.shape[1], x.shape[2], c),
             )
             choice = self._choose(inputs.values, train=train, expert=expert, noise=noise)
@@ -148,5 +149,5 @@ def _empty_record(batch: int) -> Routing:
         expert=jnp.zeros((batch,), jnp.int32),
         logits=jnp.zeros((batch, 0)),
         dropped=jnp.int32(0),
-        load_balancing_loss=jnp.float32(0),
+        load_balancing_loss=jnp.zeros(()),
     )

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from armoe_jax.models.layers import Dense
 from armoe_jax.ops.normalization import batch_norm
+from armoe_jax.ops.precision import wide
 
 HIDDEN = (256, 32)
 """Widths of the gate's hidden layers."""
@@ -100,7 +101,7 @@ class Gate(nn.Module):
             raise ValueError(
                 f"batch of {pooled.shape[0]} in training: the gate's batch norm needs 2 or more images"
             )
-        x = pooled.astype(jnp.float32)
+        x = pooled.astype(wide(pooled.dtype))
         for i, features in enumerate(HIDDEN):
             x = nn.leaky_relu(Dense(features, name=f"dense{i}")(x), LEAK)
             x = BatchNorm(name=f"norm{i}")(x, train=train)

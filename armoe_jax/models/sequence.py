@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from armoe_jax.ops.platform import materialise_small
+
 PyTree = Any
 
 _POLICIES = {
@@ -95,6 +97,7 @@ def _scanned(
 
     def body(x: jax.Array, step: PyTree) -> tuple[jax.Array, PyTree]:
         variables, control, key = step
+        variables = materialise_small(variables)
         rngs = {} if key is None else {"dropout": key}
         (x, record), updates = child.apply(variables, x, control, rngs=rngs, mutable=mutable)
         return x, (record, updates)

@@ -9,6 +9,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from armoe_jax.ops import windows
+from armoe_jax.ops.precision import wide
 
 SEPARATE_REGIONS = -100.0
 """Added to the logits of tokens from different regions of a shifted image; finite, as released."""
@@ -84,7 +85,7 @@ def _logits(
     bias: Float[Array, "m n n"],
     labels: Int[Array, "g n"] | None,
 ) -> Float[Array, "g m n n"]:
-    logits = jnp.einsum("gmid,gmjd->gmij", q, k, preferred_element_type=jnp.float32)
+    logits = jnp.einsum("gmid,gmjd->gmij", q, k, preferred_element_type=wide(q.dtype))
     logits = logits + bias[None]
     if labels is None:
         return logits
@@ -106,7 +107,7 @@ def _forward(
     total = weights.sum(axis=-1, keepdims=True)
     # Dividing after the product touches d numbers a token instead of n.
     out = jnp.einsum(
-        "gmij,gmjd->gmid", weights.astype(v.dtype), v, preferred_element_type=jnp.float32
+        "gmij,gmjd->gmid", weights.astype(v.dtype), v, preferred_element_type=wide(v.dtype)
     )
     return (out / total).astype(q.dtype), jnp.log(total) + largest
 
@@ -120,7 +121,8 @@ def _attention_fwd(q, k, v, bias, labels):  # noqa: ANN001, ANN202 - signature o
 def _attention_bwd(residuals, d_out):  # noqa: ANN001, ANN202 - signature of custom_vjp
     q, k, v, bias, labels, out, log_total = residuals
     groups, m, n, _ = q.shape
-    delta = jnp.sum(d_out.astype(jnp.float32) * out.astype(jnp.float32), axis=-1, keepdims=True)
+    precise = wide(q.dtype)
+    delta = jnp.sum(d_out.astype(precise) * out.astype(precise), axis=-1, keepdims=True)
     block = _largest_divisor(groups, max(1, BLOCK_ELEMENTS // (m * n * n)))
     xs = jax.tree.map(
         lambda a: a.reshape(groups // block, block, *a.shape[1:]),
@@ -140,7 +142,7 @@ def _block_bwd(bias, d_bias, block):  # noqa: ANN001, ANN202 - body of a scan
     make XLA fold the transposition into the product, hence outside the scan.
     """
     q, k, v, labels, log_total, delta, d_out = block
-    product = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+    product = functools.partial(jnp.einsum, preferred_element_type=wide(q.dtype))
     p = jnp.exp(_logits(q, k, bias, labels) - log_total)
     dv = product("gmid,gmij->gmdj", d_out, p.astype(d_out.dtype))
     dp = product("gmid,gmjd->gmij", d_out, v)

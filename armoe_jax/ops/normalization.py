@@ -1,8 +1,10 @@
-"""Normalisation over channels and over a batch, always computed in float32."""
+"""Normalisation over channels and over a batch, always computed in at least float32."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from armoe_jax.ops.precision import wide
 
 EPSILON = 1e-5
 """PyTorch's default, for both kinds."""
@@ -13,7 +15,7 @@ def layer_norm(
 ) -> Float[Array, "*lead c"]:
     """Normalises the last axis to mean 0 and (biased) variance 1, then scales and shifts."""
     dtype = x.dtype
-    x = x.astype(jnp.float32)
+    x = x.astype(wide(x.dtype))
     mean = jnp.mean(x, axis=-1, keepdims=True)
     centred = x - mean
     variance = jnp.mean(centred * centred, axis=-1, keepdims=True)

@@ -3,11 +3,13 @@
 Source: architecture.md sections 6, 6.1 and 6.2.
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 
 class Decay(NamedTuple):
@@ -33,9 +35,30 @@ def _axis_decay(k: Float[Array, " c"], size: int) -> Float[Array, "size c"]:
     return jnp.exp(-(frequency**2)[:, None] * k[None, :])
 
 
-def weight_spectrum(x: Float[Array, "b h w c"], decay: Decay) -> Float[Array, "b h w c"]:
+@jax.custom_vjp
+def weight_spectrum(
+    x: Float[Array, "b h w c"] | Complex[Array, "b h w c"], decay: Decay
+) -> Float[Array, "b h w c"] | Complex[Array, "b h w c"]:
     """Multiplies position (h, w, c) by the decay's A[h, w, c]."""
     return x * decay.rows[None, :, None, :] * decay.columns[None, None, :, :]
+
+
+def _weight_spectrum_fwd(x, decay):  # noqa: ANN001, ANN202 - signature of custom_vjp
+    return weight_spectrum(x, decay), (x, decay)
+
+
+def _weight_spectrum_bwd(residuals, dy):  # noqa: ANN001, ANN202 - signature of custom_vjp
+    """Sums over rows and columns as products with ones: reductions are slow on CPU."""
+    x, (rows, columns) = residuals
+    dx = weight_spectrum(dy, Decay(rows, columns))
+    together = functools.reduce(jnp.add, jnp.real(x * dy))  # h w c
+    h, w, c = together.shape
+    d_rows = jnp.matmul(jnp.ones((1, 1, w)), together * columns[None])[:, 0]
+    d_columns = jnp.matmul(jnp.ones((1, h)), (together * rows[:, None]).reshape(h, w * c))
+    return dx, Decay(d_rows, d_columns.reshape(w, c))
+
+
+weight_spectrum.defvjp(_weight_spectrum_fwd, _weight_spectrum_bwd)
 
 
 def dct_basis(size: int) -> Float[np.ndarray, "size size"]:
@@ -121,15 +144,14 @@ def fft_filter(x: Float[Array, "b h w c"], decay: Decay) -> Float[Array, "b h w 
     part of A: (A(f) + A(-f)) / 2, all three indices negated modulo their length.
     """
     axes = (1, 2, 3)
-    half = x.shape[3] // 2 + 1
     spectrum = jnp.fft.rfftn(x, axes=axes)
     mirrored = Decay(_negate_frequency(decay.rows), _negate_frequency(decay.columns))
-    weights = 0.5 * (_outer(decay, half) + _outer(mirrored, half))
-    return jnp.fft.irfftn(spectrum * weights, s=x.shape[1:], axes=axes)
-
-
-def _outer(decay: Decay, channels: int) -> Float[Array, "1 h w c"]:
-    return (decay.rows[:, None, :channels] * decay.columns[None, :, :channels])[None]
+    half = spectrum.shape[3]
+    weighted = sum(
+        weight_spectrum(spectrum, Decay(part.rows[:, :half], part.columns[:, :half]))
+        for part in (decay, mirrored)
+    )
+    return jnp.fft.irfftn(0.5 * weighted, s=x.shape[1:], axes=axes)
 
 
 def _negate_frequency(x: Float[Array, "f c"]) -> Float[Array, "f c"]:
