@@ -176,7 +176,7 @@ def build_model(config: ARMoEConfig | Mapping[str, Any], **execution: Any) -> AR
     Raises:
         ValueError: A name is unknown or a value not allowed.
     """
-    options = {name: default for name, default in _execution_defaults().items()}
+    options = _execution_defaults()
     if not isinstance(config, ARMoEConfig):
         values = dict(config)
         options |= {name: values.pop(name) for name in list(values) if name in options}

@@ -2,8 +2,6 @@
 
 import flax.linen as nn
 import flax.struct
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from armoe_jax.models.attention import WindowAttention

@@ -99,7 +99,8 @@ class Gate(nn.Module):
         """
         if train and pooled.shape[0] < 2:
             raise ValueError(
-                f"batch of {pooled.shape[0]} in training: the gate's batch norm needs 2 or more images"
+                f"batch of {pooled.shape[0]} in training: the gate's batch norm needs 2 images or "
+                "more; raise train.batch_size"
             )
         x = pooled.astype(wide(pooled.dtype))
         for i, features in enumerate(HIDDEN):

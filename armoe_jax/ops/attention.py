@@ -112,13 +112,13 @@ def _forward(
     return (out / total).astype(q.dtype), jnp.log(total) + largest
 
 
-def _attention_fwd(q, k, v, bias, labels):  # noqa: ANN001, ANN202 - signature of custom_vjp
+def _attention_fwd(q, k, v, bias, labels):
     out, log_total = _forward(q, k, v, bias, labels)
     out, log_total = checkpoint_name(out, "attention"), checkpoint_name(log_total, "attention")
     return out, (q, k, v, bias, labels, out, log_total)
 
 
-def _attention_bwd(residuals, d_out):  # noqa: ANN001, ANN202 - signature of custom_vjp
+def _attention_bwd(residuals, d_out):
     q, k, v, bias, labels, out, log_total = residuals
     groups, m, n, _ = q.shape
     precise = wide(q.dtype)
@@ -135,7 +135,7 @@ def _attention_bwd(residuals, d_out):  # noqa: ANN001, ANN202 - signature of cus
     return dq, dk, dv, d_bias, None
 
 
-def _block_bwd(bias, d_bias, block):  # noqa: ANN001, ANN202 - body of a scan
+def _block_bwd(bias, d_bias, block):
     """Gradients for some windows: dq as "g m n d", dk and dv as "g m d n".
 
     With d first those two products run up to five times faster on CPU. Transposing them here would

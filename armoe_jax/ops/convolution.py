@@ -28,11 +28,11 @@ def _plain_conv(
 _conv = jax.custom_vjp(_plain_conv)
 
 
-def _conv_fwd(x, kernel):  # noqa: ANN001, ANN202 - signature of custom_vjp
+def _conv_fwd(x, kernel):
     return _plain_conv(x, kernel), (x, kernel)
 
 
-def _conv_bwd(residuals, dy):  # noqa: ANN001, ANN202 - signature of custom_vjp
+def _conv_bwd(residuals, dy):
     return jax.lax.platform_dependent(*residuals, dy, cpu=_cpu_gradients, default=_gradients)
 
 

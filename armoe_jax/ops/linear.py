@@ -16,7 +16,7 @@ def dense(
 
     The result has the type of x: activations stay as precise as the caller keeps them.
     """
-    # Two-dimensional operands: XLA's CPU kernels run wide products up to 2.7 times slower on images.
+    # Two-dimensional operands: on images XLA's CPU kernels take up to 2.7 times as long.
     rows = x.reshape(-1, x.shape[-1]).astype(dtype)
     y = jnp.matmul(rows, kernel.astype(dtype), preferred_element_type=wide(dtype))
     if bias is not None:

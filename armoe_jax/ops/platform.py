@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-
 SMALL = 4096
 """Elements up to which `materialise_small` handles an array."""
 

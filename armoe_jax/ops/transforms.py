@@ -43,11 +43,11 @@ def weight_spectrum(
     return x * decay.rows[None, :, None, :] * decay.columns[None, None, :, :]
 
 
-def _weight_spectrum_fwd(x, decay):  # noqa: ANN001, ANN202 - signature of custom_vjp
+def _weight_spectrum_fwd(x, decay):
     return weight_spectrum(x, decay), (x, decay)
 
 
-def _weight_spectrum_bwd(residuals, dy):  # noqa: ANN001, ANN202 - signature of custom_vjp
+def _weight_spectrum_bwd(residuals, dy):
     """Sums over rows and columns as products with ones: reductions are slow on CPU."""
     x, (rows, columns) = residuals
     dx = weight_spectrum(dy, Decay(rows, columns))
