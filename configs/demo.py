@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     # As in the published tables; the gain contains a constant brightness error (reported apart).
     config.data.colors = "paper"
     config.data.patch_size = 48
+    config.data.cache = "memory"
 
     config.model.embed_dim = 32
     config.model.depth = (2, 2)
