@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import flax
+import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -83,7 +83,8 @@ def make_train_step(model: Any, options: StepOptions) -> Callable[..., tuple[Tra
         old, new = _old_and_new(options, state, grads, batch_stats, rate)
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         streak = jnp.where(good, 0, state.skipped_in_a_row + 1).astype(jnp.int32)
-        state = state.replace(
+        state = dataclasses.replace(
+            state,
             step=state.step + 1,
             skipped_in_a_row=streak,
             metrics=state.metrics.merge(_step_metrics(outputs, norm, rate, good)),
@@ -92,6 +93,37 @@ def make_train_step(model: Any, options: StepOptions) -> Callable[..., tuple[Tra
         return state, StepInfo(outputs["loss"], streak)
 
     return step_fn
+
+
+def lower_train_step(
+    step_fn: Callable[..., tuple[TrainState, StepInfo]],
+    mesh: Mesh,
+    state: TrainState,
+    batch: Batch,
+    *,
+    fsdp: bool = False,
+    gate_noise: Any = None,
+) -> jax.stages.Lowered:
+    """Lowers a step for a mesh: the batch split over it, the state donated.
+
+    Args:
+        step_fn: From `make_train_step`.
+        mesh: From `sharding.make_mesh`.
+        state: The state or its shapes.
+        batch: A global batch or its shapes.
+        fsdp: Whether parameters, averages and moments are split over the mesh.
+        gate_noise: Gate noise or its shape, if the compiled step is to take it.
+    """
+    placement = train_state.shardings(state, mesh, fsdp=fsdp)
+    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+    over_batch_axis = NamedSharding(mesh, PartitionSpec(None, sharding.DATA_AXIS))
+    batch_placement = jax.tree.map(lambda _: split, dict(batch))
+    arguments = [_shapes(state, placement), _shapes(dict(batch), batch_placement)]
+    if gate_noise is not None:
+        arguments.append(_shapes(gate_noise, over_batch_axis))
+    jitted = jax.jit(step_fn, donate_argnums=0, out_shardings=(placement, whole))
+    with jax.set_mesh(mesh):
+        return jitted.lower(*arguments)
 
 
 def compile_train_step(
@@ -103,29 +135,14 @@ def compile_train_step(
     fsdp: bool = False,
     gate_noise: Any = None,
 ) -> jax.stages.Compiled:
-    """Compiles a step for a mesh: the batch split over it, the state donated.
-
-    Args:
-        step_fn: From `make_train_step`.
-        mesh: From `sharding.make_mesh`.
-        state: The state or its shapes.
-        batch: A global batch or its shapes.
-        fsdp: Whether parameters, averages and moments are split over the mesh.
-        gate_noise: Gate noise or its shape, if the compiled step is to take it.
+    """Compiles a step for a mesh; arguments as in `lower_train_step`.
 
     Returns:
         The executable; its `memory_analysis()` tells the memory it needs.
     """
-    placement = train_state.shardings(state, mesh, fsdp=fsdp)
-    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
-    over_batch_axis = NamedSharding(mesh, PartitionSpec(None, sharding.DATA_AXIS))
-    batch_placement = jax.tree.map(lambda _: split, dict(batch))
-    arguments = [_shapes(state, placement), _shapes(dict(batch), batch_placement)]
-    if gate_noise is not None:
-        arguments.append(_shapes(gate_noise, over_batch_axis))
-    jitted = jax.jit(step_fn, donate_argnums=0, out_shardings=(placement, whole))
+    lowered = lower_train_step(step_fn, mesh, state, batch, fsdp=fsdp, gate_noise=gate_noise)
     with jax.set_mesh(mesh):
-        return jitted.lower(*arguments).compile()
+        return lowered.compile()
 
 
 def make_gradients(model: Any, options: StepOptions) -> Callable[..., PyTree]:

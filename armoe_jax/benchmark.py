@@ -1,0 +1,360 @@
+"""Measures how fast networks restore and train, against what the machine can do.
+
+All figures are of one device and one process in which nothing else runs.
+"""
+
+import dataclasses
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import psutil
+from flax import traverse_util
+
+from armoe_jax import sharding, train_state
+from armoe_jax.convert.armoe_rules import armoe_rules
+from armoe_jax.convert.rules import variable_shapes
+from armoe_jax.flops import TRAINING_FACTOR, useful_flops
+from armoe_jax.models import ARMoE, ARMoEConfig
+from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step, metrics_shapes
+
+WARM_UP = 1
+"""Runs before the measured ones."""
+
+MATMUL_SIZE = 2048
+"""Side of the matrices whose product is the yardstick."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is measured; two rows of reports with equal cases may be compared.
+
+    Attributes:
+        model: Name of the network.
+        mode: "infer" or "train".
+        height: Rows of the input.
+        width: Columns of the input.
+        batch: Images at a time.
+        dtype: Precision of matrix operands.
+        scan: Whether blocks are scanned.
+        dispatch: How training serves experts; None for inference.
+        remat: Whether the backward pass recomputes whole blocks; None for inference.
+        expert: Name of the expert that all blocks are forced to, if any.
+    """
+
+    model: str
+    mode: str
+    height: int
+    width: int
+    batch: int
+    dtype: str = "float32"
+    scan: bool = True
+    dispatch: str | None = None
+    remat: bool | None = None
+    expert: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """What came out; times in seconds, memory in bytes.
+
+    Attributes:
+        seconds: Median of the runs.
+        seconds_min: Shortest run.
+        seconds_max: Longest run.
+        repeats: Number of runs.
+        lower_seconds: Tracing and lowering the program.
+        compile_seconds: XLA's work on it.
+        temp_bytes: XLA's analysis: temporaries.
+        argument_bytes: XLA's analysis: weights (in training the whole state) and images.
+        output_bytes: XLA's analysis: results; in training they take the place of arguments.
+        peak_memory_bytes: Most memory of the process, from before lowering on.
+        run_peak_bytes: The same from after compiling on; None where the system cannot tell.
+        device_peak_bytes: Most memory on the accelerator up to now; None on CPU.
+        expert_counts: How often each expert ran in one inference, over blocks and images; None in
+            training and without experts.
+    """
+
+    seconds: float
+    seconds_min: float
+    seconds_max: float
+    repeats: int
+    lower_seconds: float
+    compile_seconds: float
+    temp_bytes: int
+    argument_bytes: int
+    output_bytes: int
+    peak_memory_bytes: int
+    run_peak_bytes: int | None
+    device_peak_bytes: int | None
+    expert_counts: dict[str, int] | None
+
+
+def measure_inference(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
+    """Measures restoring a batch with random weights and the gates' own choices.
+
+    Args:
+        model: The network, set up as `case` says.
+        case: Size, batch, and possibly an expert for all blocks.
+        repeats: Number of measured runs.
+
+    Raises:
+        ValueError: There is no such expert, or the network does not take the size.
+    """
+    config = model.config
+    expert = _expert_index(config, case.expert)
+    shape = (case.batch, case.height, case.width, config.in_chans)
+    variables = jax.device_put(random_variables(config))
+    images = jax.device_put(_random_images(shape))
+
+    def restore(variables: Any, x: jax.Array) -> Any:
+        result: Any = model.apply(variables, x, expert=expert, return_routing=True)
+        y, routing = result
+        return y, routing.expert
+
+    prepared = _prepare(lambda: jax.jit(restore).lower(variables, images))
+    measured = _measure(prepared, lambda: prepared.program(variables, images), repeats)
+    if not config.experts:
+        return measured
+    chosen = np.asarray(prepared.program(variables, images)[1])
+    counts = {name: int((chosen == i).sum()) for i, name in enumerate(config.experts)}
+    return dataclasses.replace(measured, expert_counts=counts)
+
+
+def measure_training(
+    model: ARMoE, case: Case, options: StepOptions, *, ema: bool, repeats: int
+) -> Measurement:
+    """Measures the project's own training step: forward, backward, Adam, averages, metrics.
+
+    Args:
+        model: The network, set up as `case` says.
+        case: Size of the input patches and batch.
+        options: The step's loss, optimiser and so on.
+        ema: Whether moving averages are kept.
+        repeats: Number of measured runs.
+
+    Raises:
+        ValueError: The batch is too small, or the network does not take the size.
+    """
+    config = model.config
+    mesh = sharding.make_mesh(1)
+    sharding.check_batch(case.batch, mesh=mesh, accumulation_steps=options.accumulation_steps)
+    batch = jax.device_put(_random_pairs(config, case), sharding.batch_sharding(mesh))
+    metrics = metrics_shapes(config.num_layers, len(config.experts))
+    variables = random_variables(config)
+    state = jax.device_get(
+        train_state.create(variables, options.optimizer, ema=ema, metrics=metrics)
+    )
+    state = sharding.place(state, train_state.shardings(state, mesh, fsdp=False))
+
+    step_fn = make_train_step(model, options)
+    prepared = _prepare(lambda: lower_train_step(step_fn, mesh, state, batch))
+
+    def step() -> Any:
+        nonlocal state
+        state, info = prepared.program(state, batch)
+        return state, info
+
+    return _measure(prepared, step, repeats)
+
+
+def make_row(
+    case: Case, measured: Measurement, config: ARMoEConfig, matmul_rate: float
+) -> dict[str, Any]:
+    """Returns one row of a report: the case, what was measured, and what follows from it.
+
+    Args:
+        case: What was measured.
+        measured: What came out.
+        config: The network's architecture.
+        matmul_rate: Floating-point operations per second that the machine reaches.
+    """
+    flops = case.batch * useful_flops(config, case.height, case.width)
+    if case.mode == "train":
+        flops *= TRAINING_FACTOR
+    rate = flops / measured.seconds
+    return {
+        **dataclasses.asdict(case),
+        **dataclasses.asdict(measured),
+        "images_per_second": case.batch / measured.seconds,
+        "useful_gflop": flops / 1e9,
+        "gflop_per_second": rate / 1e9,
+        "share_of_matmul": rate / matmul_rate,
+    }
+
+
+def matmul_rate(size: int = MATMUL_SIZE, *, repeats: int = 15) -> float:
+    """Returns floating-point operations per second of a float32 product of square matrices.
+
+    At JAX's default precision, which on some accelerators is below float32.
+    """
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((size, size), np.float32))
+    product = jax.jit(jnp.matmul).lower(x, x).compile()
+    return 2 * size**3 / statistics.median(time_runs(lambda: product(x, x), repeats))
+
+
+def time_runs(run: Callable[[], Any], repeats: int) -> list[float]:
+    """Returns the seconds that each of `repeats` runs takes, after a warm-up.
+
+    Args:
+        run: Returns arrays; each run ends when they are computed.
+        repeats: 1 or more.
+
+    Raises:
+        ValueError: `repeats` is less than 1.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; it must be 1 or more")
+    seconds = []
+    for _ in range(WARM_UP + repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        seconds.append(time.perf_counter() - start)
+    return seconds[WARM_UP:]
+
+
+def random_variables(config: ARMoEConfig, seed: int = 0) -> dict[str, Any]:
+    """Returns random variables in no time: shapes come from the conversion table, not a trace.
+
+    Kernels have variance 1 / fan-in; everything else is as in a new network.
+    """
+    rng = np.random.default_rng(seed)
+    flat = {
+        path: _random_array(rng, path.rsplit("/", 1)[-1], shape)
+        for path, shape in variable_shapes(armoe_rules(config)).items()
+    }
+    return traverse_util.unflatten_dict(flat, sep="/")
+
+
+def _random_array(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    if name == "kernel":
+        return (
+            rng.standard_normal(shape, np.float32) / np.float32(max(1, np.prod(shape[:-1]))) ** 0.5
+        )
+    constants = {"scale": 1.0, "var": 1.0, "gamma1": 1e-4, "gamma2": 1e-4}
+    return np.full(shape, constants.get(name, 0.0), np.float32)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Returns processor, cores, memory, accelerator and versions; no names of hosts or folders."""
+    device = jax.devices()[0]
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """A compiled program, what making it took, and how much memory that took."""
+
+    program: Any
+    lower_seconds: float
+    compile_seconds: float
+    peak_bytes: int
+
+
+def _prepare(lower: Callable[[], jax.stages.Lowered]) -> _Prepared:
+    reset_peak_memory()
+    start = time.perf_counter()
+    lowered = lower()
+    middle = time.perf_counter()
+    program = lowered.compile()
+    end = time.perf_counter()
+    return _Prepared(program, middle - start, end - middle, peak_memory_bytes())
+
+
+def _measure(prepared: _Prepared, run: Callable[[], Any], repeats: int) -> Measurement:
+    can_tell = reset_peak_memory()
+    seconds = time_runs(run, repeats)
+    peak = peak_memory_bytes()
+    analysis = prepared.program.memory_analysis()
+    device_stats = jax.devices()[0].memory_stats() or {}
+    return Measurement(
+        seconds=statistics.median(seconds),
+        seconds_min=min(seconds),
+        seconds_max=max(seconds),
+        repeats=repeats,
+        lower_seconds=prepared.lower_seconds,
+        compile_seconds=prepared.compile_seconds,
+        temp_bytes=analysis.temp_size_in_bytes,
+        argument_bytes=analysis.argument_size_in_bytes,
+        output_bytes=analysis.output_size_in_bytes,
+        peak_memory_bytes=max(prepared.peak_bytes, peak),
+        run_peak_bytes=peak if can_tell else None,
+        device_peak_bytes=device_stats.get("peak_bytes_in_use"),
+        expert_counts=None,
+    )
+
+
+def reset_peak_memory() -> bool:
+    """Makes the process's peak memory count from now on; returns whether the system can do that."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return False
+    return _high_water_mark() is not None
+
+
+def peak_memory_bytes() -> int:
+    """Returns the largest resident memory of this process since the last reset (or its start)."""
+    mark = _high_water_mark()
+    if mark is not None:
+        return mark
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _high_water_mark() -> int | None:
+    status = Path("/proc/self/status")
+    if status.is_file():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _expert_index(config: ARMoEConfig, name: str | None) -> int | None:
+    if name is None:
+        return None
+    if name not in config.experts:
+        raise ValueError(f"expert {name!r} is not in this network; it has {config.experts}")
+    return config.experts.index(name)
+
+
+def _random_pairs(config: ARMoEConfig, case: Case) -> dict[str, np.ndarray]:
+    sides = {"lq": 1, "gt": config.scale}
+    return {
+        name: _random_images((case.batch, case.height * s, case.width * s, config.in_chans))
+        for name, s in sides.items()
+    }
+
+
+def _random_images(shape: tuple[int, int, int, int]) -> np.ndarray:
+    return np.random.default_rng(1).random(shape, np.float32)

@@ -1,0 +1,115 @@
+"""Reports of benchmarks: printed rows, JSON files, and ratios between two of them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from armoe_jax.atomic_file import write_atomically
+
+Row = Mapping[str, Any]
+
+KEY = ("model", "mode", "height", "width", "batch")
+"""Every row has these."""
+
+FURTHER_KEY = ("dtype", "scan", "dispatch", "remat", "expert")
+"""A row may have these; where both rows do, they must agree."""
+
+RATIOS = {
+    "seconds": "time",
+    "compile_seconds": "compile time",
+    "peak_memory_bytes": "peak memory",
+    "temp_bytes": "XLA temporaries",
+}
+"""Compared where both rows have them."""
+
+GIB = 2**30
+
+HEADER = (
+    "| case | seconds (min to max) | images/s | GFLOP/s | share of matmul | lower s | compile s "
+    "| XLA temp GiB | peak GiB |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def describe_case(row: Row) -> str:
+    """Returns a row's case in words, such as "car infer 128x128, batch 1, float32"."""
+    text = f"{row['model']} {row['mode']} {row['height']}x{row['width']}, batch {row['batch']}"
+    parts = [text, row.get("dtype"), row.get("dispatch")]
+    parts += ["remat"] if row.get("remat") else []
+    parts += ["unrolled"] if row.get("scan") is False else []
+    parts += [f"expert {row['expert']}"] if row.get("expert") else []
+    return ", ".join(part for part in parts if part)
+
+
+def format_row(row: Row) -> str:
+    """Returns a line of the Markdown table under `HEADER`."""
+    cells = (
+        describe_case(row),
+        f"{row['seconds']:.3g} ({row['seconds_min']:.3g} to {row['seconds_max']:.3g})",
+        f"{row['images_per_second']:.3g}",
+        f"{row['gflop_per_second']:.0f}",
+        f"{row['share_of_matmul']:.1%}",
+        f"{row['lower_seconds']:.1f}",
+        f"{row['compile_seconds']:.1f}",
+        f"{row['temp_bytes'] / GIB:.2f}",
+        f"{row['peak_memory_bytes'] / GIB:.2f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def write_report(path: str | Path, report: Mapping[str, Any]) -> None:
+    """Writes a report as JSON; the file is there whole or not at all."""
+    write_atomically(path, json.dumps(report, indent=2, allow_nan=False) + "\n")
+
+
+def read_report(path: str | Path) -> list[Row]:
+    """Returns the rows of a report; one made by another program needs `KEY` and "seconds" only.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a report.
+    """
+    try:
+        rows = json.loads(Path(path).read_text())["rows"]
+        for row in rows:
+            missing = [name for name in (*KEY, "seconds") if name not in row]
+            if missing:
+                raise ValueError(f"a row has no {', '.join(missing)}")
+    except (ValueError, KeyError, TypeError) as error:
+        needed = ", ".join((*KEY, "seconds"))
+        raise ValueError(
+            f"{path} is not a benchmark report ({error}); expected JSON with a list 'rows' of "
+            f"objects with {needed}, as --json writes it"
+        ) from error
+    return rows
+
+
+def same_case(row: Row, other: Row) -> bool:
+    """Tells whether two rows measure the same thing, as far as both say what they measure."""
+    shared = [name for name in FURTHER_KEY if name in row and name in other]
+    return all(row[name] == other[name] for name in (*KEY, *shared))
+
+
+def compare(rows: Sequence[Row], others: Sequence[Row]) -> Iterator[str]:
+    """Yields a line for each row: the other report's figures divided by this one's.
+
+    So 3x means that this one takes a third of the time or memory. Where several rows of the other
+    report match, the one that says most about its case counts.
+    """
+    for row in rows:
+        matching = [other for other in others if same_case(row, other)]
+        if not matching:
+            yield f"{describe_case(row)}: no such row to compare with"
+            continue
+        other = max(matching, key=lambda match: sum(name in match for name in FURTHER_KEY))
+        ratios = [
+            f"{label} {_figure(name, other[name])} / {_figure(name, row[name])} = "
+            f"{other[name] / row[name]:.2f}x"
+            for name, label in RATIOS.items()
+            if row.get(name) and other.get(name)
+        ]
+        yield f"{describe_case(row)}: {'; '.join(ratios)}"
+
+
+def _figure(name: str, value: float) -> str:
+    return f"{value / GIB:.2f} GiB" if name.endswith("_bytes") else f"{value:.3g} s"
