@@ -1,0 +1,94 @@
+"""Numbers, names, shapes and initial values of parameters."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from armoe_jax.convert import armoe_rules, variable_shapes
+from armoe_jax.models import VARIANTS, build_model
+from armoe_jax.models.layers import Conv, Dense
+
+PUBLISHED = {"car": 25_607_479, "light_sr_x2": 845_028}
+
+
+def shapes_of(config):
+    """Shapes by path, from the network itself."""
+    x = jax.ShapeDtypeStruct((2, 8, 8, config.in_chans), jnp.float32)
+    tree = jax.eval_shape(build_model(config).init, jax.random.key(0), x)
+    flat = jax.tree_util.tree_flatten_with_path(tree)[0]
+    assert all(leaf.dtype == jnp.float32 for _, leaf in flat)
+    return {"/".join(key.key for key in path): leaf.shape for path, leaf in flat}
+
+
+def as_lines(shapes):
+    return [f"{path} {' '.join(map(str, shape))}" for path, shape in sorted(shapes.items())]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_parameter_counts(name):
+    shapes = variable_shapes(armoe_rules(VARIANTS[name]))
+    count = sum(math.prod(s) for path, s in shapes.items() if path.startswith("params/"))
+    assert count == PUBLISHED[name]
+
+
+@pytest.fixture(scope="module")
+def light_two_blocks():
+    return shapes_of(dataclasses.replace(VARIANTS["light_sr_x2"], depth=(2,)))
+
+
+def test_paths_and_shapes_do_not_change(light_two_blocks, golden_dir):
+    """Checkpoints are stored by these names: a change would make old ones unreadable."""
+    stored = (golden_dir / "light_sr_x2_variables.txt").read_text().splitlines()
+    first = {p: s for p, s in light_two_blocks.items() if "/block_1/" not in p}
+    assert as_lines(first) == stored
+    second = {
+        p.replace("block_1", "block_0"): s for p, s in light_two_blocks.items() if "block_1" in p
+    }
+    assert as_lines(second) == [line for line in stored if "/block_0/" in line]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"resi_connection": "3conv", "in_chans": 1, "qkv_bias": False},
+        {"experts": ("swt", "fft"), "upsampler": "lightSR", "upscale": 3},
+        {"experts": (), "upsampler": "", "mlp_ratio": 4.0},
+    ],
+)
+def test_conversion_table_describes_the_network(changes):
+    base = dataclasses.replace(VARIANTS["car"], depth=(1,), num_heads=(6,))
+    config = dataclasses.replace(base, **changes)
+    assert shapes_of(config) == variable_shapes(armoe_rules(config))
+
+
+@pytest.mark.slow
+def test_whole_light_network_has_the_published_size():
+    shapes = shapes_of(VARIANTS["light_sr_x2"])
+    count = sum(math.prod(s) for path, s in shapes.items() if path.startswith("params/"))
+    assert count == PUBLISHED["light_sr_x2"]
+
+
+class TestInitialValues:
+    def test_linear(self):
+        params = Dense(64).init(jax.random.key(0), jnp.ones((1, 256)))["params"]
+        np.testing.assert_array_equal(params["bias"], np.zeros(64))
+        # 16384 draws: the standard deviation's own deviation is 0.02 / sqrt(2 * 16384) = 1.1e-4.
+        assert abs(np.std(params["kernel"]) - 0.02) < 5 * 1.1e-4
+
+    def test_convolution(self):
+        params = Conv(32).init(jax.random.key(0), jnp.ones((1, 4, 4, 16)))["params"]
+        bound = 1 / 12  # 1 / sqrt(3 * 3 * 16)
+        for leaf in params.values():
+            assert np.abs(leaf).max() <= bound
+        # Of 4608 uniform draws the largest is within 1 % of the bound, but for e^-46.
+        assert np.abs(params["kernel"]).max() > 0.99 * bound
+        assert np.abs(params["bias"]).max() > 0.5 * bound
+
+    def test_zero(self):
+        params = Conv(3, zero_init=True).init(jax.random.key(0), jnp.ones((1, 4, 4, 2)))["params"]
+        assert all(not np.any(leaf) for leaf in params.values())
