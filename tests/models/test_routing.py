@@ -104,7 +104,7 @@ class TestGate:
         np.testing.assert_array_equal(variables["batch_stats"]["var"], np.ones(3))
 
     def test_one_image_cannot_be_trained_on(self):
-        with pytest.raises(ValueError, match="batch of 1 in training.* 2 or more"):
+        with pytest.raises(ValueError, match=r"batch of 1 in training.* 2 or more"):
             routing.Gate(4).init(jax.random.key(0), jnp.ones((1, 8)), train=True)
 
 
