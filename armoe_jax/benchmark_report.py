@@ -111,5 +111,5 @@ def compare(rows: Sequence[Row], others: Sequence[Row]) -> Iterator[str]:
         yield f"{describe_case(row)}: {'; '.join(ratios)}"
 
 
-def _figure(name: str, value: float) -> str:
+def _figure(name: str, value: int | float) -> str:
     return f"{value / GIB:.2f} GiB" if name.endswith("_bytes") else f"{value:.3g} s"

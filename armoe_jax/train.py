@@ -197,8 +197,8 @@ def make_step_options(config: Any, model: ARMoE) -> StepOptions:
         weight = SPARSE_LOAD_BALANCING_WEIGHT if model.dispatch == "capacity" else 0.0
     return StepOptions(
         loss=make_loss(config.train.loss, charbonnier_eps=config.train.charbonnier_eps),
-        optimizer=optim.make_optimizer(config.optim),
-        schedule=optim.make_schedule(config.optim, config.train.num_steps),
+        optimizer=optim.make_optimizer(config.optim.to_dict()),
+        schedule=optim.make_schedule(config.optim.to_dict(), config.train.num_steps),
         seed=config.train.seed,
         load_balancing_weight=weight if model.config.experts else 0.0,
         ema_decay=config.train.ema_decay,
