@@ -1,0 +1,123 @@
+"""The console command: every sub-command introduces itself, and bad usage is one line."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from armoe_jax import cli
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = {
+    "build_dataset.py": "build-dataset",
+    "convert_checkpoint.py": "convert",
+    "evaluate.py": "evaluate",
+    "benchmark.py": "benchmark",
+}
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def test_the_table_names_every_command_module():
+    folder = Path(importlib.import_module("armoe_jax.commands").__path__[0])
+    modules = {f"armoe_jax.commands.{p.stem}" for p in folder.glob("*.py")}
+    assert modules - {"armoe_jax.commands.__init__"} == set(cli.COMMANDS.values())
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_every_command(command, capsys):
+    assert cli.main([command, "--help"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"usage: armoe-jax {command} ")
+    assert err == ""
+
+
+def test_help_names_every_command(capsys):
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"    {command}" in out for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "required: COMMAND"),
+        (["restroe"], "restroe"),
+        (["restore", "--no-such-option"], "required: INPUT, -o/--output"),
+        (["evaluate", "--gt", "a", "--lq", "b", "--tile", "big"], "'big' is not auto, none"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(arguments, complaint, capsys):
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert complaint in err
+    assert "--help)" in err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("value\nover two lines"), "value over two lines"),
+        (KeyError("no such key"), "no such key"),
+        (TypeError("uint8 expected"), "uint8 expected"),
+        (FileNotFoundError(2, "No such file", "x.png"), "[Errno 2] No such file: 'x.png'"),
+        (ValueError(), "ValueError"),
+    ],
+)
+def test_errors_of_commands_become_one_line(error, line, capsys, monkeypatch):
+    def fail(_):
+        raise error
+
+    monkeypatch.setattr(importlib.import_module(cli.COMMANDS["convert"]), "run", fail)
+    assert cli.main(["convert", "a.pth", "b.pth"]) == 2
+    assert capsys.readouterr().err == f"armoe-jax convert: {line}\n"
+
+
+def test_interruption_is_no_traceback(capsys, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(cli.COMMANDS["convert"]), "run", interrupt)
+    assert cli.main(["convert", "a.pth", "b.pth"]) == 130
+    assert capsys.readouterr().err == "armoe-jax convert: interrupted\n"
+
+
+def test_the_process_exits_with_the_status():
+    done = run("-m", "armoe_jax.cli", "convert", "absent.pth", "out.safetensors")
+    assert done.returncode == 2
+    assert done.stderr.startswith("armoe-jax convert: ")
+    assert "absent.pth" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_does_not_load_jax():
+    program = (
+        "import sys; from armoe_jax.cli import main\n"
+        "main(['--help'])\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    assert run("-c", program).returncode == 0
+
+
+def test_scripts_are_listed_here():
+    assert {path.name for path in (ROOT / "scripts").glob("*.py")} == set(SCRIPTS)
+
+
+@pytest.mark.parametrize(("script", "command"), SCRIPTS.items())
+def test_scripts_are_doors_to_their_commands(script, command):
+    done = run(ROOT / "scripts" / script, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: armoe-jax {command} ")
