@@ -214,7 +214,8 @@ class Checkpointer:
         )
         return OSError(
             f"could not {what} a checkpoint in {self._workdir / FOLDER}: {_first_line(error)}; "
-            f"{kept}; free some space or check the folder, then run the same command again to continue"
+            f"{kept}; free some space or check the folder, then run the same command again to "
+            "continue"
         )
 
 
@@ -316,7 +317,8 @@ def _split(state: TrainState) -> dict[str, PyTree]:
 def _join(items: Mapping[str, PyTree], like: TrainState) -> TrainState:
     model, training = items["model"], items["training"]
     ema = items.get("ema", {})
-    return like.replace(
+    return dataclasses.replace(
+        like,
         **training,
         params=model["params"],
         batch_stats=model.get("batch_stats", {}),

@@ -15,6 +15,7 @@ from armoe_jax.restore import Restorer
 from armoe_jax.run_info import write_json
 from armoe_jax.validation import Sample, show_samples
 from input_pipeline import pipeline
+from input_pipeline.example import Batch
 
 Image = UInt8[np.ndarray, "h w c"]
 
@@ -71,7 +72,7 @@ def parse_tile(tile: str | int) -> str | int:
 
 
 def mean_correction(
-    batches: Iterator[Mapping[str, np.ndarray]], count: int = _BASELINE_BATCHES
+    batches: Iterator[Batch], count: int = _BASELINE_BATCHES
 ) -> Float[np.ndarray, " c"]:
     """Returns the mean of original minus input for each channel, in gray levels of 0 to 255."""
     differences = []

@@ -18,7 +18,7 @@ SIGNAL_EXIT = 128  # exit status of a process ended by signal n is 128 + n
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Configuration file; looked up among the installed configs if absent."
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, images.")
+_WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, metrics, images.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
 
 

@@ -27,6 +27,7 @@ from armoe_jax.validation import (
     show_expert_usage,
     show_samples,
 )
+from input_pipeline.example import Batch
 
 _SHOWN_NAMES = 5
 
@@ -115,9 +116,7 @@ class TrainLoop:
         self._reset = jax.jit(train_state.zeros_like, out_shardings=sharding.replicated(self.mesh))
         self._start = self._last_log = time.monotonic()
 
-    def run(
-        self, state: TrainState, batches: Iterator[Mapping[str, np.ndarray]], *, validated: bool
-    ) -> TrainState:
+    def run(self, state: TrainState, batches: Iterator[Batch], *, validated: bool) -> TrainState:
         """Trains to the end of the plan and returns the last state.
 
         Args:
@@ -176,7 +175,7 @@ class TrainLoop:
         if skipped < self.plan.max_skipped_in_a_row:
             return
         gradients = jax.jit(self.gradients_fn)(
-            state.replace(step=state.step * 0 + (taken.step - 1)), taken.batch
+            dataclasses.replace(state, step=state.step * 0 + (taken.step - 1)), taken.batch
         )
         flags = jax.device_get(jax.tree.map(lambda x: jnp.all(jnp.isfinite(x)), gradients))
         finite = traverse_util.flatten_dict(flags, sep="/")
@@ -208,7 +207,7 @@ class TrainLoop:
                 step, {"expert_usage": show_expert_usage(usage, self.plan.experts)}
             )
         self._last_log = now
-        return state.replace(metrics=self._reset(state.metrics))
+        return dataclasses.replace(state, metrics=self._reset(state.metrics))
 
     def _validate(self, state: TrainState, step: int) -> dict[str, float] | None:
         """Returns validation figures, or None if the run is asked to stop meanwhile."""
@@ -236,5 +235,5 @@ class TrainLoop:
         return figures
 
 
-def _images(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _images(batch: Batch) -> dict[str, np.ndarray]:
     return {"lq": batch["lq"], "gt": batch["gt"]}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import flax
+import flax.struct
 import jax.numpy as jnp
 import numpy as np
 from clu import metrics
@@ -99,7 +99,7 @@ def usage_fractions(counts: Int[np.ndarray, "l e"]) -> Float[np.ndarray, "l e"]:
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
 
-def to_scalars(values: dict[str, Any], experts: Sequence[str]) -> dict[str, float]:
+def to_scalars(values: dict[str, Any], experts: Sequence[str]) -> dict[str, float | int]:
     """Returns computed `TrainMetrics` as one flat dictionary of numbers for the log.
 
     Args:

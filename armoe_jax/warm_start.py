@@ -54,8 +54,8 @@ def merge(
         fresh: Variables of a newly initialised network.
         source: Variables of the checkpoint.
     """
-    wanted = traverse_util.flatten_dict(dict(fresh), sep="/")
-    offered = traverse_util.flatten_dict(dict(source), sep="/")
+    wanted: dict[str, Any] = traverse_util.flatten_dict(dict(fresh), sep="/")
+    offered: dict[str, Any] = traverse_util.flatten_dict(dict(source), sep="/")
     fits = {n for n in wanted if n in offered and np.shape(offered[n]) == np.shape(wanted[n])}
     merged = {
         name: np.asarray(offered[name], value.dtype) if name in fits else value

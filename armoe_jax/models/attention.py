@@ -89,10 +89,16 @@ class WindowAttention(nn.Module):
         out = Dense(c, dtype=self.dtype, name="proj")(attended)
         return nn.Dropout(self.drop_rate, deterministic=deterministic)(out)
 
+    @property
+    def _windows(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The window of each half of the heads: as given, and turned."""
+        rows, columns = self.window
+        return (rows, columns), (columns, rows)
+
     def _position_biases(self, c: int) -> list[Float[Array, "m n n"]]:
         return [
             PositionBias(window, c // 32, self.num_heads // 2, name=f"pos_bias_{i}")()
-            for i, window in enumerate((self.window, self.window[::-1]))
+            for i, window in enumerate(self._windows)
         ]
 
     def _dropout_key(self, *, deterministic: bool) -> PRNGKeyArray | None:
@@ -114,7 +120,7 @@ class WindowAttention(nn.Module):
         split = qkv.reshape(*qkv.shape[:3], 3, 2, half)
         outs = []
         for i, bias in enumerate(biases):
-            window = self.window if i == 0 else self.window[::-1]
+            window = self._windows[i]
             drop = None
             if key is not None:
                 drop = (jax.random.fold_in(key, i), self.attn_drop_rate)

@@ -3,6 +3,7 @@
 Every function takes the experts as functions of a batch and returns the mixture "b h w c".
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 
@@ -45,7 +46,9 @@ def by_capacity(
     results = []
     for i, expert in enumerate(experts):
         images = image_of_seat[i]
-        taken = inputs.replace(values=inputs.values[images], features=inputs.features[images])
+        taken = dataclasses.replace(
+            inputs, values=inputs.values[images], features=inputs.features[images]
+        )
         results.append(expert(taken))
     stacked = jnp.concatenate(results, axis=0)  # (e k) h w c
     rank = jnp.take_along_axis(position, expert_index[:, None], axis=1)[:, 0]
@@ -64,7 +67,7 @@ def by_branch(
         index: Int[Array, ""], values: Float[Array, "1 h w c"], features: Float[Array, "1 h w c"]
     ) -> Float[Array, "1 h w c"]:
         return jax.lax.switch(
-            index, list(experts), inputs.replace(values=values, features=features)
+            index, list(experts), dataclasses.replace(inputs, values=values, features=features)
         )
 
     if inputs.values.shape[0] == 1:

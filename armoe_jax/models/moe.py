@@ -132,7 +132,7 @@ class MixtureOfExperts(nn.Module):
 
 
 def _init_params(module: nn.Module, inputs: ExpertInputs, key: Array) -> dict:
-    return module.init(key, inputs)["params"]
+    return dict(module.init(key, inputs)["params"])
 
 
 def _record(choice: Choice, dropped: Int[Array, ""]) -> Routing:
