@@ -12,7 +12,13 @@ from armoe_jax.models import ARMoEConfig, build_model
 from armoe_jax.restore import Restorer
 
 CONFIG = ARMoEConfig(
-    embed_dim=32, depth=(1, 1), num_heads=(2, 2), mlp_ratio=2.0, split_size=(4, 8), upscale=1
+    embed_dim=32,
+    depth=(1, 1),
+    num_heads=(2, 2),
+    mlp_ratio=2.0,
+    split_size=(4, 8),
+    upscale=1,
+    experts=("dct", "haar"),
 )
 
 
@@ -183,7 +189,7 @@ class TestAttribution:
     def test_real_network(self, restorer):
         image = np.random.default_rng(2).integers(0, 256, (16, 16, 3), np.uint8)
         forward = analysis.fixed_routing(restorer, image)
-        result = analysis.local_attribution(forward, image, patch=(4, 4, 8), steps=40)
+        result = analysis.local_attribution(forward, image, patch=(4, 4, 8), steps=24)
         assert result.map.shape == (16, 16)
         assert result.completeness == pytest.approx(1, abs=0.1)
         # Frequency transforms see the whole image.
