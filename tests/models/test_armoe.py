@@ -115,30 +115,30 @@ def test_img_range_scales_what_the_network_sees(make_variables, images):
     np.testing.assert_allclose(2 * other, y, rtol=0, atol=1e-5 * np.abs(y).max())
 
 
+@pytest.fixture(scope="module")
+def with_dropout(make_variables, images):
+    """A training step that takes a key, and inference, of a network with dropout."""
+    config = dataclasses.replace(SMALL, depth=(2,), drop_rate=0.3, attn_drop_rate=0.3, experts=())
+    variables = make_variables(config)
+    model = build_model(config)
+
+    @jax.jit
+    def train(key):
+        return model.apply(variables, images, train=True, rngs={"dropout": key})
+
+    return train, jax.jit(lambda: model.apply(variables, images))
+
+
 class TestDropout:
-    @pytest.fixture(scope="class")
-    def run(self, make_variables, images):
-        config = dataclasses.replace(
-            SMALL, depth=(2,), drop_rate=0.3, attn_drop_rate=0.3, experts=()
-        )
-        variables = make_variables(config)
-        model = build_model(config)
-
-        @jax.jit
-        def train(key):
-            return model.apply(variables, images, train=True, rngs={"dropout": key})
-
-        return train, jax.jit(lambda: model.apply(variables, images))
-
-    def test_follows_its_key(self, run):
-        train, _ = run
+    def test_follows_its_key(self, with_dropout):
+        train, _ = with_dropout
         first, again, other = (np.asarray(train(jax.random.key(k))) for k in (0, 0, 1))
         np.testing.assert_array_equal(first, again)
         assert np.abs(first - other).max() > 0.01
 
-    def test_is_off_at_inference(self, run):
+    def test_is_off_at_inference(self, with_dropout):
         # Needs no key, and lies in the middle of what training draws.
-        train, infer = run
+        train, infer = with_dropout
         assert np.isfinite(infer()).all()
         assert np.abs(np.asarray(infer()) - train(jax.random.key(0))).max() > 0.01
 
@@ -164,18 +164,20 @@ def test_gate_noise_comes_from_its_stream(make_variables, images):
     assert (first != other).any()
 
 
+@pytest.fixture(scope="module")
+def batch():
+    """Eight images, and how to lay arrays over eight devices: split, or whole on each."""
+    assert len(jax.devices()) == 8
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    x = np.random.default_rng(0).uniform(size=(8, 4, 6, 3)).astype(np.float32)
+    whole = NamedSharding(mesh, PartitionSpec())
+    return jnp.asarray(x), NamedSharding(mesh, PartitionSpec("data")), whole
+
+
 class TestSharding:
     """A batch spread over eight devices gives what one device gives."""
 
     CONFIG = dataclasses.replace(SMALL, experts=("haar", "dct"))
-
-    @pytest.fixture(scope="class")
-    def batch(self):
-        assert len(jax.devices()) == 8
-        mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-        x = np.random.default_rng(0).uniform(size=(8, 4, 6, 3)).astype(np.float32)
-        whole = NamedSharding(mesh, PartitionSpec())
-        return jnp.asarray(x), NamedSharding(mesh, PartitionSpec("data")), whole
 
     def test_inference(self, batch, make_variables):
         x, split, whole = batch

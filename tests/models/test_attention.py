@@ -78,14 +78,14 @@ def test_equals_the_literal_form(window):
     x = rng.normal(size=(2, 9, 10, C))
     shapes = jax.eval_shape(attention.init, jax.random.key(0), jnp.asarray(x, jnp.float32), 0)
     params = jax.tree.map(
-        lambda a: rng.normal(0, 0.3, a.shape).astype(np.float32), shapes["params"]
+        lambda a: jnp.asarray(rng.normal(0, 0.3, a.shape), jnp.float32), shapes["params"]
     )
     biases = [
-        PositionBias(w, C // 32, HEADS // 2).apply({"params": params[f"pos_bias_{i}"]})
+        jax.jit(PositionBias(w, C // 32, HEADS // 2).apply)({"params": params[f"pos_bias_{i}"]})
         for i, w in enumerate((window, window[::-1]))
     ]
     apply = jax.jit(attention.apply)
-    wide = jax.tree.map(lambda a: a.astype(np.float64), params)
+    wide = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     for shift in (0, 1):
         actual = apply({"params": params}, jnp.asarray(x, jnp.float32), jnp.int32(shift))
         exact = literal(wide, [np.asarray(b, np.float64) for b in biases], x, window, shift)
@@ -94,7 +94,8 @@ def test_equals_the_literal_form(window):
 
 def test_qk_scale_replaces_the_default():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, C)), jnp.float32)
-    params = WindowAttention(HEADS, (2, 2)).init(jax.random.key(0), x, jnp.int32(0))
+    init = jax.jit(WindowAttention(HEADS, (2, 2)).init)
+    params = init(jax.random.key(0), x, jnp.int32(0))
 
     def run(scale):
         # Large inputs, so that the logits matter.

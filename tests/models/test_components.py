@@ -1,5 +1,7 @@
 """Every stage of a block against the released network's."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +38,7 @@ def import_part(golden, config, block, part=""):
     tensors = {
         name.removeprefix("sd/"): golden[name] for name in golden.names if name.startswith("sd/")
     }
-    variables = import_state_dict(rules, tensors).variables
+    variables = jax.tree.map(jnp.asarray, import_state_dict(rules, tensors).variables)
     return {
         collection: groups[f"group_{group}"][f"block_{index}"]
         for collection, groups in variables.items()
@@ -156,22 +158,16 @@ def test_block(components, block_variables):
         components.check(f"block/out_force{i}", as_tokens(out))
 
 
+@pytest.fixture(scope="module")
+def wide(load_golden, shared_dir):
+    golden = load_golden(shared_dir / "golden" / "components_c96.npz")
+    config = dataclasses.replace(CONFIG, embed_dim=96, depth=(1, 1), num_heads=(6, 6))
+    return golden, select(import_part(golden, config, (1, 0), "attn."), "attn")
+
+
 @pytest.mark.data
 class TestWidthThree:
     """With 96 channels the position bias network is 3 wide, and so has an effect."""
-
-    @pytest.fixture(scope="class")
-    def wide(self, load_golden, shared_dir):
-        golden = load_golden(shared_dir / "golden" / "components_c96.npz")
-        config = ARMoEConfig(
-            embed_dim=96,
-            depth=(1, 1),
-            num_heads=(6, 6),
-            mlp_ratio=2.0,
-            upscale=1,
-            split_size=(4, 8),
-        )
-        return golden, select(import_part(golden, config, (1, 0), "attn."), "attn")
 
     @pytest.mark.parametrize("branch", [0, 1])
     def test_position_bias(self, wide, branch):

@@ -114,7 +114,7 @@ class TestInputChecks:
             ((1, 8, 8, 1), None, "1 channels.*in_chans=3"),
             ((1, 8, 8, 3), 4, "expert=4 does not exist; there are 4"),
             ((1, 8, 8, 3), -1, "expert=-1 does not exist"),
-            ((2, 8, 8, 3), (3, 1), r"expected \(layers, images\) = \(3, 2\)"),
+            ((2, 8, 8, 3), (2, 2), r"expected \(layers, images\) = \(3, 2\)"),
         ],
     )
     def test_refused(self, tiny, shape, expert, message):

@@ -113,12 +113,13 @@ def test_unchosen_experts_learn_nothing(train):
         assert np.abs(used["swt"]["fusion"]["kernel"]).max() > 1e-4
 
 
-class TestInference:
-    @pytest.fixture(scope="class")
-    def infer(self, variables):
-        moe = MixtureOfExperts(ALL)
-        return jax.jit(lambda x, noise: moe.apply(variables, x, noise=noise)[0])
+@pytest.fixture(scope="module")
+def infer(variables):
+    moe = MixtureOfExperts(ALL)
+    return jax.jit(lambda x, noise: moe.apply(variables, x, noise=noise)[0])
 
+
+class TestInference:
     def test_batch_equals_single_images(self, infer, x):
         noise = choose([3, 0, 1, 2])
         together = infer(x, noise)

@@ -1,5 +1,7 @@
 """Whole networks against the released one's results: every routing, several sizes."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,11 @@ FORCE = 1e6
 
 def to_images(x):
     return jnp.asarray(x.transpose(0, 2, 3, 1))
+
+
+def load(path):
+    model = load_weights(path)
+    return dataclasses.replace(model, variables=jax.tree.map(jnp.asarray, model.variables))
 
 
 def check_all_routings(golden, model, prefix="", *, scan=True):
@@ -41,16 +48,18 @@ def check_all_routings(golden, model, prefix="", *, scan=True):
         golden.check(f"{prefix}output_force{i}", out.transpose(0, 3, 1, 2))
 
 
+@pytest.fixture(scope="module")
+def model(golden_dir):
+    return load(golden_dir / "lightsr_tiny.pth")
+
+
+@pytest.fixture(scope="module")
+def golden(load_golden, golden_dir):
+    return load_golden(golden_dir / "lightsr_tiny.npz")
+
+
 class TestLightSuperResolution:
     """Four blocks, two times the size; its files are in the repository."""
-
-    @pytest.fixture(scope="class")
-    def model(self, golden_dir):
-        return load_weights(golden_dir / "lightsr_tiny.pth")
-
-    @pytest.fixture(scope="class")
-    def golden(self, load_golden, golden_dir):
-        return load_golden(golden_dir / "lightsr_tiny.npz")
 
     @pytest.mark.parametrize("case", [0, 1, 2])
     def test_scanned(self, golden, model, case):
@@ -79,20 +88,21 @@ class TestLightSuperResolution:
             np.testing.assert_allclose(out[image].transpose(2, 0, 1), golden_image, atol=2e-5)
 
 
+@pytest.fixture(scope="module")
+def folder(shared_dir):
+    return shared_dir / "golden"
+
+
 @pytest.mark.data
 @pytest.mark.slow
 class TestSharedNetworks:
     """Files too large for the repository."""
 
-    @pytest.fixture(scope="class")
-    def folder(self, shared_dir):
-        return shared_dir / "golden"
-
     @pytest.mark.parametrize("scan", [True, False])
     @pytest.mark.parametrize("case", [0, 1, 2])
     def test_artifact_removal(self, load_golden, folder, case, scan):
         golden = load_golden(folder / "car_tiny.npz")
-        check_all_routings(golden, load_weights(folder / "car_tiny.pth"), f"case{case}/", scan=scan)
+        check_all_routings(golden, load(folder / "car_tiny.pth"), f"case{case}/", scan=scan)
 
     def test_moving_average(self, load_golden, folder):
         golden = load_golden(folder / "car_tiny.npz")
@@ -105,11 +115,11 @@ class TestSharedNetworks:
     @pytest.mark.parametrize("case", [0, 1])
     def test_effective_position_bias(self, load_golden, folder, case, scan):
         golden = load_golden(folder / "car_c96.npz")
-        check_all_routings(golden, load_weights(folder / "car_c96.pth"), f"case{case}/", scan=scan)
+        check_all_routings(golden, load(folder / "car_c96.pth"), f"case{case}/", scan=scan)
 
     def test_full_light_super_resolution(self, load_golden, folder):
         golden = load_golden(folder / "lightsr_x2.npz")
-        check_all_routings(golden, load_weights(folder / "lightsr_x2.pth"))
+        check_all_routings(golden, load(folder / "lightsr_x2.pth"))
 
     def test_released_tiles(self, load_golden, folder):
         golden = load_golden(folder / "chop.npz")

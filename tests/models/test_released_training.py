@@ -24,7 +24,9 @@ class Step:
         x, target = (
             jnp.asarray(golden[name].transpose(0, 2, 3, 1)) for name in ("input", "target")
         )
-        params, statistics = model.variables["params"], model.variables["batch_stats"]
+        params, statistics = (
+            jax.tree.map(jnp.asarray, model.variables[name]) for name in ("params", "batch_stats")
+        )
 
         def loss_of(params):
             (out, routing), updates = network.apply(

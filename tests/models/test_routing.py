@@ -104,7 +104,7 @@ class TestGate:
         np.testing.assert_array_equal(variables["batch_stats"]["var"], np.ones(3))
 
     def test_one_image_cannot_be_trained_on(self):
-        with pytest.raises(ValueError, match=r"batch of 1 in training.* 2 or more"):
+        with pytest.raises(ValueError, match=r"batch of 1 in training.* needs 2 images"):
             routing.Gate(4).init(jax.random.key(0), jnp.ones((1, 8)), train=True)
 
 
@@ -123,11 +123,12 @@ def test_capacity(batch, experts, factor, slots):
     assert routing.capacity(batch, experts, factor) == slots
 
 
-class TestByCapacity:
-    @pytest.fixture(scope="class")
-    def run(self):
-        return jax.jit(lambda inputs, index: by_capacity(FUNCTIONS, inputs, index, SLOTS))
+@pytest.fixture(scope="module")
+def run():
+    return jax.jit(lambda inputs, index: by_capacity(FUNCTIONS, inputs, index, SLOTS))
 
+
+class TestByCapacity:
     def test_images_are_served_in_batch_order(self, run):
         index = jnp.asarray([0, 2, 0, 0, 2, 0], jnp.int32)
         out, dropped = run(inputs_of([1, 2, 3, 4, 5, 6]), index)
