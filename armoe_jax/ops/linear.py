@@ -2,6 +2,8 @@
 
 import math
 
+import math
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
