@@ -46,7 +46,7 @@ def evaluate_workdir(config: Any, workdir: str | Path) -> dict[str, Any]:
     workdir = Path(workdir)
     architecture, variables = load_workdir(workdir)
     scale, in_chans = architecture.scale, architecture.in_chans
-    pairs = pipeline.eval_pairs(config.data, scale=scale, in_chans=in_chans)
+    pairs = pipeline.eval_pairs(config.data.to_dict(), scale=scale, in_chans=in_chans)
     restorer = Restorer(
         architecture, variables, tile=parse_tile(config.eval.tile), overlap=config.eval.overlap
     )
@@ -131,7 +131,7 @@ def _add_brightness_baseline(
     report: dict[str, Any], config: Any, pairs: Sequence[Any], in_chans: int
 ) -> None:
     with pipeline.train_loader(
-        config.data,
+        config.data.to_dict(),
         batch_size=config.train.batch_size,
         seed=config.train.seed,
         num_steps=_BASELINE_BATCHES,

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
     config, workdir = _CONFIG.value, _WORKDIR.value
     try:
         if _MODE.value == "train":
-            distributed.initialize(config.distributed)
+            distributed.initialize(config.distributed.to_dict())
         return _run(config, workdir)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         return _complain(error, USAGE_ERROR)

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from absl import logging
@@ -20,11 +20,14 @@ TENSORBOARD_FOLDER = "tensorboard"
 TIMING_FIELDS = ("images_per_second", "seconds_per_step", "elapsed_seconds")
 """Fields that differ between two equal runs; everything else in the file is reproducible."""
 
+Number = float | int | np.number | None
 
+
+@runtime_checkable
 class MetricWriter(Protocol):
     """What the training loop needs of a writer."""
 
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+    def write_scalars(self, step: int, scalars: Mapping[str, Number]) -> None:
         """Writes numbers of one step."""
         ...
 
@@ -58,7 +61,7 @@ class JsonLinesWriter:
         # Unbuffered, one write a line: a killed run leaves whole lines.
         self._file = self._path.open("ab", buffering=0)
 
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+    def write_scalars(self, step: int, scalars: Mapping[str, Number]) -> None:
         """Appends one line."""
         values = {name: _json_number(value) for name, value in scalars.items()}
         line = json.dumps({"step": int(step), **values}, allow_nan=False)
@@ -87,10 +90,10 @@ class TensorBoardWriter:
     def __init__(self, folder: str | Path, *, resume_step: int = 0):
         from tensorboardX import SummaryWriter  # an extra: absent from the base install
 
-        purge = {"purge_step": resume_step + 1} if resume_step else {}
+        purge: dict[str, Any] = {"purge_step": resume_step + 1} if resume_step else {}
         self._writer = SummaryWriter(str(folder), **purge)
 
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+    def write_scalars(self, step: int, scalars: Mapping[str, Number]) -> None:
         """Adds one point to each curve."""
         for name, value in scalars.items():
             self._writer.add_scalar(name, float(value), step)
@@ -126,7 +129,7 @@ class MultiWriter:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+    def write_scalars(self, step: int, scalars: Mapping[str, Number]) -> None:
         """Writes numbers of one step."""
         for writer in self._writers:
             writer.write_scalars(step, scalars)

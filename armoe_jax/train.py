@@ -89,7 +89,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
             save_run_info(workdir, config.to_dict(), step=start)
             _describe(config, state, placement, start, workdir)
         batches = pipeline.train_loader(
-            config.data,
+            config.data.to_dict(),
             batch_size=config.train.batch_size,
             seed=config.train.seed,
             start_step=start,
@@ -223,7 +223,7 @@ def make_validator(config: Any, model: ARMoE) -> Validator | None:
     if config.data.source == "folder" and not config.data.eval_gt:
         return None
     pairs = pipeline.eval_pairs(
-        config.data, scale=model.config.scale, in_chans=model.config.in_chans
+        config.data.to_dict(), scale=model.config.scale, in_chans=model.config.in_chans
     )
     return Validator(
         model.config,

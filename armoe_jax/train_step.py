@@ -78,7 +78,7 @@ def make_train_step(model: Any, options: StepOptions) -> Callable[..., tuple[Tra
         # of a gradient, and takes minutes and gigabytes.
         grads, batch_stats = jax.lax.optimization_barrier((grads, batch_stats))
         rate = options.schedule(state.step)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         good = jax.lax.optimization_barrier(_is_finite(outputs["loss"], norm, batch_stats))
         old, new = _old_and_new(options, state, grads, batch_stats, rate)
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
@@ -134,15 +134,16 @@ def compile_train_step(
     *,
     fsdp: bool = False,
     gate_noise: Any = None,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> jax.stages.Compiled:
-    """Compiles a step for a mesh; arguments as in `lower_train_step`.
+    """Compiles a step for a mesh; arguments as in `lower_train_step`, and XLA's options.
 
     Returns:
         The executable; its `memory_analysis()` tells the memory it needs.
     """
     lowered = lower_train_step(step_fn, mesh, state, batch, fsdp=fsdp, gate_noise=gate_noise)
     with jax.set_mesh(mesh):
-        return lowered.compile()
+        return lowered.compile(compiler_options=dict(compiler_options or {}))
 
 
 def make_gradients(model: Any, options: StepOptions) -> Callable[..., PyTree]:

@@ -1,0 +1,45 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from armoe_jax.losses import LOSSES, make_loss
+
+
+def images(*values):
+    return jnp.asarray(values, jnp.float32).reshape(1, 1, -1, 1)
+
+
+def test_l1():
+    # (|0.5 - 0| + |0.1 - 0.4|) / 2 = 0.4
+    assert float(make_loss("l1")(images(0.5, 0.1), images(0.0, 0.4))) == pytest.approx(0.4)
+
+
+def test_l2():
+    # (0.25 + 0.09) / 2 = 0.17
+    assert float(make_loss("l2")(images(0.5, 0.1), images(0.0, 0.4))) == pytest.approx(0.17)
+
+
+def test_charbonnier():
+    # eps 0.16, differences 0 and 0.3: (sqrt(0.16) + sqrt(0.09 + 0.16)) / 2 = (0.4 + 0.5) / 2
+    loss = make_loss("charbonnier", charbonnier_eps=0.16)
+    assert float(loss(images(0.2, 0.1), images(0.2, 0.4))) == pytest.approx(0.45)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_gradient_is_finite_at_equality_and_points_to_the_original(name):
+    loss = make_loss(name)
+    gt = images(0.5, 0.5, 0.5)
+    grads = jax.grad(loss)(images(0.5, 0.7, 0.2), gt).ravel()
+    assert np.all(np.isfinite(grads))
+    assert grads[1] > 0 > grads[2]
+
+
+def test_unknown_loss_is_refused():
+    with pytest.raises(ValueError, match=r"train.loss is 'mse'; choose one of"):
+        make_loss("mse")
+
+
+def test_eps_must_be_positive():
+    with pytest.raises(ValueError, match="charbonnier_eps is 0"):
+        make_loss("charbonnier", charbonnier_eps=0.0)

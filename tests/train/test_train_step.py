@@ -1,0 +1,208 @@
+"""The compiled, sharded, donated step on eight virtual devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from armoe_jax import losses, optim, sharding, train_state
+from armoe_jax.models import build_model
+from armoe_jax.train_step import (
+    StepOptions,
+    compile_train_step,
+    make_gradients,
+    make_train_step,
+    metrics_shapes,
+)
+from configs import base
+
+EXPERTS = ("dct", "haar")
+BATCH, SIZE = 16, 8
+FAST = {"xla_backend_optimization_level": 0}  # compiles in half the time
+
+MODEL = build_model(
+    {
+        "embed_dim": 32,
+        "depth": (1,),
+        "num_heads": (2,),
+        "mlp_ratio": 2.0,
+        "upscale": 1,
+        "split_size": (4, 4),
+        "experts": EXPERTS,
+        "dispatch": "capacity",
+    }
+)
+
+
+def options(accumulation_steps=1, **changes):
+    config = base.get_config().optim.to_dict() | {"learning_rate": 1e-3}
+    return StepOptions(
+        loss=losses.make_loss("l1"),
+        optimizer=optim.make_optimizer(config | changes),
+        schedule=optim.make_schedule(config | changes, 100),
+        seed=3,
+        load_balancing_weight=0.01,
+        accumulation_steps=accumulation_steps,
+    )
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return jax.device_get(jax.jit(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))())
+
+
+@pytest.fixture(scope="module")
+def batch():
+    rng = np.random.default_rng(0)
+    gt = rng.uniform(size=(BATCH, SIZE, SIZE, 3)).astype(np.float32)
+    return {"lq": np.clip(gt + 0.1, 0, 1).astype(np.float32), "gt": gt}
+
+
+def new_state(variables, opts, mesh, *, ema=True, fsdp=False):
+    state = train_state.create(
+        variables, opts.optimizer, ema=ema, metrics=metrics_shapes(1, len(EXPERTS))
+    )
+    return sharding.place(state, train_state.shardings(state, mesh, fsdp=fsdp))
+
+
+def compile_step(opts, mesh, state, batch, **kwargs):
+    step_fn = make_train_step(MODEL, opts)
+    return compile_train_step(step_fn, mesh, state, batch, compiler_options=FAST, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def compiled(variables, batch):
+    """Step function, options and mesh of the plain configuration."""
+    opts, mesh = options(), sharding.make_mesh()
+    step = compile_step(opts, mesh, new_state(variables, opts, mesh), batch)
+    return step, opts, mesh
+
+
+def take(compiled, variables, *batches):
+    step, opts, mesh = compiled
+    state = new_state(variables, opts, mesh)
+    for piece in batches:
+        state, info = step(state, sharding.place_batch(piece, mesh))
+    return state, info
+
+
+def same(a, b):
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def test_first_step_moves_every_parameter_by_at_most_the_rate(compiled, variables, batch):
+    state, info = take(compiled, variables, batch)
+    assert np.isfinite(info.loss)
+    moved = jax.tree.map(lambda n, o: np.abs(n - o).max(), state.params, variables["params"])
+    # Adam's first update is g / (|g| + eps): at most the learning rate 1e-3.
+    assert max(jax.tree.leaves(moved)) == pytest.approx(1e-3, rel=1e-3)
+    assert int(state.step) == 1
+    # Decay 1 / 10 at the first step: 0.1 * old + 0.9 * new.
+    path = "conv_first", "kernel"
+    old, new, average = (
+        tree[path[0]][path[1]] for tree in (variables["params"], state.params, state.ema["params"])
+    )
+    np.testing.assert_allclose(average, 0.1 * old + 0.9 * np.asarray(new), atol=1e-7)
+
+
+def test_running_statistics_follow_the_batch(compiled, variables, batch):
+    state, _ = take(compiled, variables, batch)
+    assert not same(state.batch_stats, variables["batch_stats"])
+    assert not same(state.ema["batch_stats"], variables["batch_stats"])
+
+
+def test_donated_state_is_gone(compiled, variables, batch):
+    step, opts, mesh = compiled
+    state = new_state(variables, opts, mesh)
+    step(state, sharding.place_batch(batch, mesh))
+    with pytest.raises(RuntimeError, match="deleted"):
+        np.asarray(state.params["conv_first"]["kernel"])
+
+
+def test_metrics_count_every_image_once_per_layer(compiled, variables, batch):
+    state, _ = take(compiled, variables, batch, batch)
+    values = jax.device_get(state.metrics).compute()
+    assert values["expert_counts"].shape == (1, len(EXPERTS))
+    assert values["expert_counts"].sum() == 2 * BATCH
+    assert values["skipped"] == 0
+    assert values["dropped"].shape == (1,)
+    assert values["learning_rate"] == pytest.approx(1e-3)
+    expected = values["pixel_loss"] + 0.01 * values["load_balancing_loss"]
+    assert values["loss"] == pytest.approx(expected, rel=1e-5)
+    assert values["grad_norm"] > 0
+
+
+def test_noise_differs_between_steps_but_not_between_runs(compiled, variables, batch):
+    step, opts, mesh = compiled
+    losses_seen = []
+    for start in (0, 1, 0):
+        state = new_state(variables, opts, mesh)
+        state = state.replace(step=sharding.place(np.int32(start), sharding.replicated(mesh)))
+        _, info = step(state, sharding.place_batch(batch, mesh))
+        losses_seen.append(float(info.loss))
+    assert losses_seen[0] == losses_seen[2] != losses_seen[1]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_step_that_is_not_finite_changes_nothing_but_counters(compiled, variables, batch, bad):
+    step, _, mesh = compiled
+    state, _ = take(compiled, variables, batch)
+    before = jax.device_get(state)
+    broken = dict(batch, gt=batch["gt"].copy())
+    broken["gt"][0, 0, 0, 0] = bad
+    if bad == 1e30:  # finite, but the gradient of the input side is not
+        broken["lq"] = batch["lq"] * np.float32(1e30)
+    state, info = step(state, sharding.place_batch(broken, mesh))
+    for name in ("params", "batch_stats", "opt_state", "ema"):
+        assert same(getattr(state, name), getattr(before, name)), name
+    assert int(state.step) == int(before.step) + 1
+    assert int(info.skipped_in_a_row) == int(state.skipped_in_a_row) == 1
+    values = jax.device_get(state.metrics).compute()
+    assert values["skipped"] == 1
+    assert np.isfinite(values["loss"])
+    # The next good step ends the streak.
+    state, info = step(state, sharding.place_batch(batch, mesh))
+    assert int(info.skipped_in_a_row) == 0
+    assert not same(state.params, before.params)
+
+
+def test_skipped_steps_use_up_the_schedule(variables, batch):
+    opts, mesh = options(milestones=(1,)), sharding.make_mesh(1)
+    schedule = opts.schedule
+    # The rate belongs to the step, which a skipped step advances too: 1e-3, then 5e-4.
+    assert [float(schedule(jnp.int32(s))) for s in (0, 1)] == pytest.approx([1e-3, 5e-4])
+    assert mesh.size == 1
+
+
+def test_accumulated_gradients_are_the_mean_over_strided_micro_batches(variables, batch):
+    mesh = sharding.make_mesh(1)
+    noise = np.random.default_rng(1).gumbel(size=(1, BATCH, len(EXPERTS))).astype(np.float32)
+    state = new_state(variables, options(), mesh)
+    halves = [({k: v[i::2] for k, v in batch.items()}, noise[:, i::2]) for i in range(2)]
+
+    def compiled(opts, *arguments):
+        return jax.jit(make_gradients(MODEL, opts)).lower(*arguments).compile(FAST)
+
+    whole = compiled(options(accumulation_steps=2), state, batch, noise)(state, batch, noise)
+    single = compiled(options(), state, *halves[0])
+    halves = [single(state, *half) for half in halves]
+    expected = jax.tree.map(lambda a, b: (a + b) / 2, *halves)
+    for got, want in zip(jax.tree.leaves(whole), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-6 + 1e-5 * np.abs(want).max())
+
+
+def test_without_experts_there_are_no_statistics(batch):
+    model = build_model(dict(MODEL.config.to_dict(), experts=(), depth=(1,)))
+    opts, mesh = options(), sharding.make_mesh(1)
+    variables = jax.jit(lambda: model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))()
+    state = train_state.create(variables, opts.optimizer, ema=True, metrics=metrics_shapes(1, 0))
+    assert state.batch_stats == {}
+    state = sharding.place(state, train_state.shardings(state, mesh, fsdp=False))
+    step = compile_train_step(
+        make_train_step(model, opts), mesh, state, batch, compiler_options=FAST
+    )
+    state, info = step(state, sharding.place_batch(batch, mesh))
+    assert np.isfinite(info.loss)
+    assert jax.device_get(state.metrics).compute()["expert_counts"].shape == (1, 0)
