@@ -2,8 +2,6 @@
 
 import math
 
-import math
-
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
