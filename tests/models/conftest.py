@@ -65,7 +65,7 @@ def random_variables(config, seed=0):
     def draw(path, leaf):
         if path[-1].key in ("scale", "var"):
             return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
-        spread = 0.3 if len(leaf.shape) < 2 else 1 / np.sqrt(np.prod(leaf.shape[:-1]))
+        spread = 0.3 if len(leaf.shape) < 2 else max(1, np.prod(leaf.shape[:-1])) ** -0.5
         return jnp.asarray(rng.normal(0, spread, leaf.shape), jnp.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
