@@ -96,7 +96,8 @@ class TensorBoardWriter:
     def write_scalars(self, step: int, scalars: Mapping[str, Number]) -> None:
         """Adds one point to each curve."""
         for name, value in scalars.items():
-            self._writer.add_scalar(name, float(value), step)
+            if value is not None:
+                self._writer.add_scalar(name, float(value), step)
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
         """Adds pictures."""
