@@ -4,7 +4,6 @@ import functools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -46,7 +45,8 @@ def attend_in_windows(
     x = x.reshape(-1, n, 3, m, three_c // (3 * m)).transpose(2, 0, 3, 1, 4)
     labels = None
     if shift:
-        labels = jnp.asarray(np.tile(windows.region_labels(height, width, window), (b, 1)))
+        # b may be symbolic (export), which NumPy cannot tile by.
+        labels = jnp.tile(jnp.asarray(windows.region_labels(height, width, window)), (b, 1))
     if drop is None:
         out = window_attention(x[0] * scale, x[1], x[2], bias, labels)
     else:
