@@ -106,7 +106,7 @@ class MixtureOfExperts(nn.Module):
     ) -> tuple[Float[Array, "b h w c"], Float[Array, " b"] | None, Int[Array, ""]]:
         """Returns the mixture, a factor for its normalised form, and the number of drops."""
         functions = self._functions(inputs)
-        none_dropped = jnp.int32(0)
+        none_dropped = jnp.zeros((), jnp.int32)
         if train and self.dispatch == "dense":
             weights = routing.straight_through(choice)
             return by_weight(functions, inputs, weights), None, none_dropped
@@ -148,6 +148,6 @@ def _empty_record(batch: int) -> Routing:
     return Routing(
         expert=jnp.zeros((batch,), jnp.int32),
         logits=jnp.zeros((batch, 0)),
-        dropped=jnp.int32(0),
+        dropped=jnp.zeros((), jnp.int32),
         load_balancing_loss=jnp.zeros(()),
     )
