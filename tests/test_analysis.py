@@ -186,6 +186,7 @@ class TestAttribution:
         assert result.map.shape == (12, 12)
         assert np.nonzero(result.map)[0].tolist() == [4, 4, 5, 5]
 
+    @pytest.mark.slow
     def test_real_network(self, restorer):
         image = np.random.default_rng(2).integers(0, 256, (16, 16, 3), np.uint8)
         forward = analysis.fixed_routing(restorer, image)

@@ -79,6 +79,7 @@ def test_description(model):
     assert info.provenance == {"source": "test"}
 
 
+@pytest.mark.slow
 def test_runs_without_the_model_code(file, model, tmp_path):
     """A fresh process: the loader brings neither Flax nor the model."""
     x = np.random.default_rng(3).random((2, TILE, TILE, 3), np.float32)
@@ -111,6 +112,7 @@ def test_one_tile_is_the_program_itself(model):
     np.testing.assert_array_equal(model.restore(image), expected)
 
 
+@pytest.mark.slow
 def test_super_resolution_gray_fixed_batch(tmp_path):
     config = ARMoEConfig(
         in_chans=1, embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8),
@@ -126,6 +128,7 @@ def test_super_resolution_gray_fixed_batch(tmp_path):
         model(np.zeros((3, TILE, TILE, 1), np.float32))
 
 
+@pytest.mark.slow
 def test_check_finds_other_weights(file, variables):
     other = jax.tree.map(lambda a: a * 1.5, variables)
     with pytest.raises(ValueError, match="differs by"):
