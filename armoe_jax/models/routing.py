@@ -9,6 +9,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from armoe_jax.models.layers import Dense
@@ -29,6 +30,8 @@ MOMENTUM = 0.1
 class Routing:
     """What the gates of a forward pass decided.
 
+    Constants, such as "none dropped", come out of a recomputed function as NumPy arrays.
+
     Attributes:
         expert: Chosen expert of every layer and image.
         logits: The gates' outputs without noise.
@@ -37,10 +40,10 @@ class Routing:
             experts are used equally, up to the number of experts if one takes everything.
     """
 
-    expert: Int[Array, "*l b"]
-    logits: Float[Array, "*l b e"]
-    dropped: Int[Array, "*l"]
-    load_balancing_loss: Float[Array, "..."]
+    expert: Int[Array | np.ndarray, "*l b"]
+    logits: Float[Array | np.ndarray, "*l b e"]
+    dropped: Int[Array | np.ndarray, "*l"]
+    load_balancing_loss: Float[Array | np.ndarray, "..."]
 
 
 @flax.struct.dataclass

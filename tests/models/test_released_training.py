@@ -72,7 +72,9 @@ def names(golden, prefix):
 
 def test_forward(golden, step):
     golden.check("output", step.output)
-    golden.check("logits", step.routing.logits)
+    logits = golden["logits"]  # the only values without a known float32 error
+    atol = 1e-5 * np.abs(logits).max()
+    np.testing.assert_allclose(step.routing.logits, logits, rtol=0, atol=atol)
     np.testing.assert_array_equal(step.routing.expert, golden["expert"])
     np.testing.assert_array_equal(step.routing.dropped, 0)
     np.testing.assert_allclose(step.loss, golden["loss_f64"], rtol=1e-5)
