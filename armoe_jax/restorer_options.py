@@ -120,6 +120,8 @@ def load_restorer(args: argparse.Namespace, name: str) -> "Restorer":
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If it is damaged, or an option is out of range.
     """
+    from absl import logging
+
     from armoe_jax import compilation_cache
     from armoe_jax.pretrained import load_pretrained, shipped_names
 
@@ -130,4 +132,10 @@ def load_restorer(args: argparse.Namespace, name: str) -> "Restorer":
         )
     compilation_cache.enable(args.compilation_cache)
     options: dict[str, Any] = {option: getattr(args, option) for option in _OPTIONS}
-    return load_pretrained(name, key=args.key, **options)
+    # The checkpoint library logs a dozen lines of its own at the level of our progress.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.WARNING)
+    try:
+        return load_pretrained(name, key=args.key, **options)
+    finally:
+        logging.set_verbosity(verbosity)
