@@ -72,8 +72,9 @@ def names(golden, prefix):
 
 def test_forward(golden, step):
     golden.check("output", step.output)
-    logits = golden["logits"]  # the only values without a known float32 error
-    atol = 1e-5 * np.abs(logits).max()
+    # The only values without a known float32 error; statistics over four images amplify rounding.
+    logits = golden["logits"]
+    atol = 2e-5 * np.abs(logits).max()
     np.testing.assert_allclose(step.routing.logits, logits, rtol=0, atol=atol)
     np.testing.assert_array_equal(step.routing.expert, golden["expert"])
     np.testing.assert_array_equal(step.routing.dropped, 0)

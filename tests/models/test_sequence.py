@@ -32,7 +32,7 @@ def results(tiny, make_variables):
         noise = jnp.asarray(rng.gumbel(size=(4, 4, 2)))
 
         def run(form):
-            model = build_model(config, dtype="float64", capacity_factor=1.0, **form)
+            model = build_model(config, dtype="float64", capacity_factor=0.5, **form)
 
             def loss(params):
                 (out, routing), updates = model.apply(

@@ -129,7 +129,7 @@ def test_metrics_count_every_image_once_per_layer(compiled, variables, batch):
     assert values["skipped"] == 0
     assert values["dropped"].shape == (1,)
     assert values["learning_rate"] == pytest.approx(1e-3)
-    expected = values["pixel_loss"] + 0.01 * values["load_balancing_loss"]
+    expected = float(values["pixel_loss"] + 0.01 * values["load_balancing_loss"])
     assert values["loss"] == pytest.approx(expected, rel=1e-5)
     assert values["grad_norm"] > 0
 
