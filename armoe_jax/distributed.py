@@ -25,6 +25,7 @@ def initialize(config: Mapping[str, Any]) -> None:
             coordinator_address=config["coordinator_address"] or None,
             num_processes=_choose(config["num_processes"], "JAX_NUM_PROCESSES"),
             process_id=_choose(config["process_id"], "JAX_PROCESS_ID"),
+            heartbeat_timeout_seconds=config["heartbeat_timeout"],
         )
     except ValueError as error:
         raise ValueError(

@@ -22,8 +22,8 @@ from armoe_jax.train_metrics import to_scalars
 from armoe_jax.train_state import TrainState
 from armoe_jax.train_step import StepInfo
 from armoe_jax.validation import (
+    Sample,
     ValidationStopped,
-    Validator,
     show_expert_usage,
     show_samples,
 )
@@ -110,7 +110,7 @@ class TrainLoop:
     progress: Progress
     watch: PreemptionWatch
     trace: TraceWindow
-    validator: Validator | None
+    validator: Callable[..., tuple[dict[str, float], list[Sample]]] | None
 
     def __post_init__(self):
         self._reset = jax.jit(train_state.zeros_like, out_shardings=sharding.replicated(self.mesh))

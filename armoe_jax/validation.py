@@ -136,7 +136,7 @@ def show_expert_usage(
     return np.repeat(np.kron(gray, np.ones((cell, cell), np.uint8))[..., None], 3, axis=2)
 
 
-def _fit(lq: Image, gt: Image) -> Image:
+def _fit(lq: np.ndarray, gt: np.ndarray) -> np.ndarray:
     """Enlarges a low-resolution input by repetition to its original's size."""
     factor = gt.shape[0] // lq.shape[0]
     return np.repeat(np.repeat(lq, factor, axis=0), factor, axis=1) if factor > 1 else lq

@@ -76,6 +76,7 @@ def get_config() -> ConfigDict:
             "coordinator_address": "",
             "num_processes": -1,
             "process_id": -1,
+            "heartbeat_timeout": 100,  # seconds until a silent process counts as dead
         }
     )
     return config.lock()

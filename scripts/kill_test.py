@@ -1,0 +1,112 @@
+"""Kills training runs at random moments and checks that each continues to the same end.
+
+python scripts/kill_test.py --trials 20 [--folder DIR] [--seed 0]
+
+Every second trial waits for a checkpoint that is being written and kills in the middle of it; the
+others pick any moment. A run must then end with the parameters, optimiser state, moving averages
+and metrics (timing aside) of a run that nobody interrupted, bit for bit.
+"""
+
+import argparse
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "train"))
+
+import training_runs as runs
+
+NUM_STEPS = 40
+_UNFINISHED = "*.orbax-checkpoint-tmp*"
+
+
+def main() -> int:
+    """Runs the trials and returns 0 if all ended equal, else 1."""
+    parser = argparse.ArgumentParser(description="Kills training runs; they must continue.")
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=1, help="how often each run is killed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or Path(temporary)
+        return _run_trials(folder, args.trials, args.kills, random.Random(args.seed))
+
+
+def _run_trials(folder: Path, trials: int, kills: int, rng: random.Random) -> int:
+    runs.write_pairs(folder / "pairs")
+    overrides = runs.tiny_overrides(folder / "pairs") | {"train.num_steps": NUM_STEPS}
+    flags, cache = runs.flags_of(overrides), folder / "xla"
+    reference = folder / "reference"
+    seconds = _complete(reference, flags, cache)
+    sys.stdout.write(f"uninterrupted run: {seconds:.1f} s\n")
+    failures = 0
+    for trial in range(trials):
+        workdir = folder / f"trial{trial}"
+        moments = [
+            _kill(workdir, flags, cache, rng, seconds, during_save=(trial + i) % 2 == 1)
+            for i in range(kills)
+        ]
+        _complete(workdir, flags, cache)
+        equal = _same_end(workdir, reference)
+        failures += not equal
+        sys.stdout.write(
+            f"trial {trial + 1:2}: killed {', '.join(moments)}: {'equal' if equal else 'DIFFERS'}\n"
+        )
+        sys.stdout.flush()
+        if equal:
+            shutil.rmtree(workdir)
+    sys.stdout.write(f"{trials - failures} of {trials} runs ended equal, bit for bit\n")
+    return 1 if failures else 0
+
+
+def _complete(workdir: Path, flags: list[str], cache: Path) -> float:
+    """Runs to the end and returns the seconds it took."""
+    start = time.monotonic()
+    result = runs.run(workdir, flags, cache)
+    if result.returncode:
+        raise SystemExit(f"the run in {workdir} failed:\n{result.stderr}")
+    return time.monotonic() - start
+
+
+def _kill(
+    workdir: Path,
+    flags: list[str],
+    cache: Path,
+    rng: random.Random,
+    seconds: float,
+    *,
+    during_save: bool,
+) -> str:
+    """Starts a run, kills it, and says where it was."""
+    process = runs.start(workdir, flags, cache)
+    if during_save:
+        first = rng.randrange(1, NUM_STEPS * 2 // 3)
+        runs.wait_for_line(process, workdir, first)
+        unfinished = workdir / "checkpoints"
+        runs.wait_until(lambda: any(unfinished.glob(_UNFINISHED)), process, "a save")
+        time.sleep(rng.uniform(0.0, 0.1))
+    else:
+        deadline = time.monotonic() + rng.uniform(0.1, 1.0) * seconds
+        runs.wait_until(lambda: time.monotonic() > deadline, process, "the moment")
+    half_written = any((workdir / "checkpoints").glob(_UNFINISHED))
+    status = runs.end(process, signal.SIGKILL)
+    if status != -signal.SIGKILL:
+        return "after its end"
+    saved = runs.steps(workdir)
+    place = f"after checkpoint {saved[-1]}" if saved else "before the first checkpoint"
+    return place + (", in the middle of a save" if half_written else "")
+
+
+def _same_end(workdir: Path, reference: Path) -> bool:
+    last = NUM_STEPS
+    same_bits = runs.fingerprints(workdir, last) == runs.fingerprints(reference, last)
+    return same_bits and runs.metrics(workdir) == runs.metrics(reference)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

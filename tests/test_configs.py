@@ -1,0 +1,131 @@
+"""Every configuration: its fields, its network, its commands."""
+
+import functools
+import importlib
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from ml_collections import ConfigDict
+
+import configs
+from armoe_jax import train
+from armoe_jax.models import VARIANTS, build_model
+from configs import base
+
+FOLDER = Path(configs.__path__[0])
+NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+GROUPS = {
+    "model",
+    "data",
+    "train",
+    "optim",
+    "eval",
+    "checkpoint",
+    "log",
+    "profile",
+    "sharding",
+    "distributed",
+}
+
+
+def get_config(name) -> ConfigDict:
+    return importlib.import_module(f"configs.{name}").get_config()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_has_all_groups_and_is_locked(name):
+    config = get_config(name)
+    assert set(config.keys()) == GROUPS
+    with pytest.raises(AttributeError, match="num_stepz"):
+        config.train.num_stepz = 3
+    with pytest.raises(TypeError):
+        config.train.num_steps = "many"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_describes_its_command(name):
+    docstring = importlib.import_module(f"configs.{name}").__doc__
+    assert name == "base" or f"--config configs/{name}.py" in docstring
+
+
+@functools.cache
+def variables_of(model):
+    """Shapes of a network's variables; tracing CAR takes a while, and most configs train it."""
+    image = jnp.zeros((1, 8, 8, model.config.in_chans))
+    return jax.eval_shape(lambda: dict(model.init(jax.random.key(0), image)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_config_builds_a_network_and_a_state(name):
+    config = get_config(name)
+    model = build_model(config.model.to_dict())
+    options = train.make_step_options(config, model)
+    train.make_loop_plan(config, model)
+    state = jax.eval_shape(
+        lambda v: train.initial_state(config, model, options, v), variables_of(model)
+    )
+    assert jax.tree.leaves(state.params)
+    assert jax.tree.structure(state.ema["params"]) == jax.tree.structure(state.params)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), [("car_qp27", 25_607_479), ("light_sr_x2", 845_028)]
+)
+def test_published_configs_have_the_published_size(name, parameters):
+    model = build_model(get_config(name).model.to_dict())
+    leaves = jax.tree.leaves(variables_of(model)["params"])
+    assert sum(leaf.size for leaf in leaves) == parameters
+
+
+def test_defaults_are_the_published_training():
+    config = base.get_config()
+    assert build_model(config.model.to_dict()).config == VARIANTS["car"]
+    assert (config.train.num_steps, config.train.batch_size, config.train.seed) == (500_000, 32, 10)
+    assert (config.data.patch_size, config.train.loss) == (64, "l1")
+    assert (config.optim.b1, config.optim.b2, config.optim.learning_rate) == (0.9, 0.99, 2e-4)
+    assert config.optim.milestones == (250_000, 400_000, 450_000, 475_000)
+
+
+@pytest.mark.parametrize("qp", [22, 27, 32, 37])
+def test_car_configs_differ_in_qp_only(qp):
+    config = get_config(f"car_qp{qp}")
+    assert config.data.qp == qp
+    assert config.data.codec == "vvc"
+    config.data.qp = 27
+    assert config == get_config("car_qp27")
+
+
+def test_finetuning_halves_rate_and_schedule():
+    config = importlib.import_module("configs.car_finetune").get_config("32")
+    assert config.data.qp == 32
+    assert config.train.num_steps == 250_000
+    assert config.optim.learning_rate == 1e-4
+    assert config.optim.milestones == (125_000, 200_000, 225_000, 237_500)
+
+
+def test_demo_starts_at_the_identity_with_a_loss_that_leaves_it():
+    config = get_config("demo")
+    assert config.data.source == "embedded"
+    assert config.data.colors == "paper"
+    assert config.model.global_skip
+    assert config.train.loss in ("charbonnier", "l2")
+    assert config.eval.brightness_baseline
+
+
+@pytest.mark.parametrize(
+    ("changes", "weight"),
+    [
+        ({}, 0.01),
+        ({"model.dispatch": "dense"}, 0.0),
+        ({"model.dispatch": "dense", "train.load_balancing_weight": 0.5}, 0.5),
+        ({"train.load_balancing_weight": 0.0}, 0.0),
+        ({"model.experts": ()}, 0.0),
+    ],
+)
+def test_load_balancing_weight_follows_the_dispatch(changes, weight):
+    config = base.get_config()
+    config.update_from_flattened_dict(changes)
+    model = build_model(config.model.to_dict())
+    assert train.make_step_options(config, model).load_balancing_weight == weight

@@ -1,0 +1,93 @@
+"""Trains some steps in one setting and writes losses, first gradients and parameters to a file.
+
+Run as a program by test_equality.py, one process (or two) for each setting:
+    python equality_worker.py JSON
+with JSON an object of: setups (a list of {name, devices, fsdp}), local_devices, x64, overrides,
+num_steps, out (a folder), and for several processes coordinator, num_processes, process_id.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+
+def main(job: dict[str, Any]) -> None:
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", job["local_devices"])
+    jax.config.update("jax_enable_x64", job["x64"])
+    from armoe_jax import distributed
+    from configs import base
+
+    config = base.get_config()
+    overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in job["overrides"].items()}
+    config.update_from_flattened_dict(overrides)
+    config.model.dtype = "float64" if job["x64"] else "float32"
+    if job["num_processes"] > 1:
+        config.distributed.enabled = True
+        config.distributed.coordinator_address = job["coordinator"]
+        config.distributed.num_processes = job["num_processes"]
+        config.distributed.process_id = job["process_id"]
+        config.distributed.heartbeat_timeout = 1000  # a machine under load may stall a process
+        distributed.initialize(config.distributed.to_dict())
+    for setup in job["setups"]:
+        config.sharding.num_devices = setup["devices"]
+        config.sharding.fsdp = setup["fsdp"]
+        result = run(config, job["num_steps"])
+        if jax.process_index() == 0:
+            np.savez(Path(job["out"]) / f"{setup['name']}.npz", **result)
+
+
+def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
+    from armoe_jax import sharding, train, train_state
+    from armoe_jax.models import build_model
+    from armoe_jax.train_step import make_gradients
+    from input_pipeline import pipeline
+
+    mesh = sharding.make_mesh(config.sharding.num_devices)
+    model = build_model(config.model.to_dict())
+    options = train.make_step_options(config, model)
+    shapes = jax.eval_shape(
+        lambda: train.initial_state(config, model, options, train.init(model, config))
+    )
+    placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
+    state = train.fresh_state(config, model, options, placement)
+    step_fn = train.compile_for(config, model, options, mesh, state)
+    gradients = jax.jit(make_gradients(model, options), out_shardings=sharding.replicated(mesh))
+    result: dict[str, np.ndarray] = {}
+    losses = []
+    with pipeline.train_loader(
+        config.data.to_dict(),
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        num_steps=num_steps,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    ) as batches:
+        for step, batch in enumerate(batches):
+            placed = sharding.place_batch({k: batch[k] for k in ("lq", "gt")}, mesh)
+            if step == 0:
+                result |= flat("grad", jax.device_get(gradients(state, placed)))
+            state, info = step_fn(state, placed)
+            losses.append(np.asarray(info.loss))
+    result["losses"] = np.stack(losses)
+    result |= flat("param", sharding.gather_on_host(state.params, mesh))
+    result |= flat("ema", sharding.gather_on_host(state.ema["params"], mesh))
+    split = [x for x in jax.tree.leaves(state.params) if not x.sharding.is_fully_replicated]
+    result["num_split"] = np.asarray(len(split))
+    assert jnp.result_type(float) == result["losses"].dtype
+    return result
+
+
+def flat(prefix: str, tree: Any) -> dict[str, np.ndarray]:
+    leaves = traverse_util.flatten_dict(tree, sep="/")
+    return {f"{prefix}/{name}": np.asarray(value) for name, value in leaves.items()}
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

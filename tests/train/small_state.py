@@ -1,0 +1,38 @@
+"""A training state of three arrays, for tests that need no network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from armoe_jax import optim, sharding, train_state
+from armoe_jax.models import VARIANTS
+from armoe_jax.train_step import metrics_shapes
+from configs import base
+
+MODEL = VARIANTS["light_sr_x2"].to_dict()
+
+
+def make_state(step=0, *, seed=0, ema=True, fsdp=False, num_devices=0):
+    rng = np.random.default_rng(seed)
+    variables = {
+        "params": {
+            "a": {"kernel": jnp.asarray(rng.normal(size=(16, 24)), jnp.float32)},
+            "b": jnp.asarray(rng.normal(size=5), jnp.float32),
+        },
+        "batch_stats": {"mean": jnp.asarray(rng.normal(size=8), jnp.float32)},
+    }
+    optimizer = optim.make_optimizer(base.get_config().optim.to_dict())
+    state = train_state.create(variables, optimizer, ema=ema, metrics=metrics_shapes(2, 4))
+    state = state.replace(step=jnp.int32(step))
+    mesh = sharding.make_mesh(num_devices)
+    return sharding.place(state, train_state.shardings(state, mesh, fsdp=fsdp))
+
+
+def shapes_of(state):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state
+    )
+
+
+def make_meta(**changes):
+    return {"model": MODEL, "ema": True, "validated": True} | changes

@@ -1,0 +1,276 @@
+"""Checkpoints of a small state: nothing here compiles a network."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from absl import logging
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from small_state import make_meta as meta
+from small_state import make_state
+from small_state import shapes_of as like
+
+from armoe_jax import checkpoint, sharding
+from armoe_jax.checkpoint import Checkpointer, SavePlan, load_workdir
+from armoe_jax.models import VARIANTS
+
+
+def save(workdir, *steps, plan=None, ema=True, psnr=None):
+    with Checkpointer(workdir, plan or SavePlan(every=1, num_steps=100)) as checkpointer:
+        for step in steps:
+            figures = {"psnr_y": psnr[step]} if psnr and step in psnr else None
+            checkpointer.save(make_state(step, seed=step, ema=ema), meta(ema=ema), metrics=figures)
+            checkpointer.wait()
+        return checkpointer.steps()
+
+
+def restore(workdir, state=None, **kwargs):
+    with Checkpointer(workdir, SavePlan(every=1, num_steps=100)) as checkpointer:
+        return checkpointer.restore(like(state or make_state()), **kwargs)
+
+
+def assert_same(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("ema", [True, False])
+@pytest.mark.parametrize("fsdp", [True, False])
+def test_every_bit_comes_back(tmp_path, ema, fsdp):
+    state = make_state(7, seed=7, ema=ema, fsdp=fsdp)
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
+        checkpointer.save(state, meta(note="x"))
+    restored, saved_meta = restore(tmp_path, state)
+    assert_same(restored, state)
+    assert saved_meta["note"] == "x"
+    assert saved_meta["step"] == 7
+    for x, y in zip(jax.tree.leaves(restored), jax.tree.leaves(state), strict=True):
+        assert x.sharding == y.sharding
+
+
+def test_saved_bits_are_those_at_the_time_of_saving(tmp_path):
+    """The state is donated to the next step while it is still being written."""
+
+    def double(state):
+        params = jax.tree.map(lambda x: x * 2, state.params)
+        return state.replace(step=state.step + 1, params=params)
+
+    step = jax.jit(double, donate_argnums=0)
+    state = make_state(1)
+    kernel = np.asarray(state.params["a"]["kernel"])
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100, keep=10)) as checkpointer:
+        for _ in range(5):
+            checkpointer.save(state, meta())
+            state = step(state)
+    for number in range(5, 0, -1):
+        restored, saved_meta = restore(tmp_path)
+        assert saved_meta["step"] == number
+        np.testing.assert_array_equal(restored.params["a"]["kernel"], kernel * 2.0 ** (number - 1))
+        shutil.rmtree(tmp_path / "checkpoints" / str(number))
+
+
+def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
+    assert restore(tmp_path) is None
+
+
+def test_the_plan_says_when(tmp_path):
+    with Checkpointer(tmp_path, SavePlan(every=5, num_steps=12)) as checkpointer:
+        assert [s for s in range(1, 13) if checkpointer.is_due(s)] == [5, 10, 12]
+
+
+def test_newest_and_best_are_kept(tmp_path):
+    plan = SavePlan(every=1, num_steps=100, keep=2)
+    kept = save(tmp_path, 1, 2, 3, 4, 5, 6, plan=plan, psnr={2: 31.5, 4: 30.0, 5: 30.5})
+    assert kept == [2, 5, 6]
+
+
+def test_saving_a_step_again_replaces_it(tmp_path):
+    save(tmp_path, 3)
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
+        checkpointer.save(make_state(3, seed=99), meta(validated=False))
+    restored, saved_meta = restore(tmp_path)
+    assert saved_meta["validated"] is False
+    assert_same(restored, make_state(3, seed=99))
+
+
+def flip_bit(folder):
+    # Orbax keeps each process's files beside the merged ones; which are read is its business.
+    for path in folder.glob("model/**/d/*"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+
+
+def truncate(folder):
+    for path in folder.glob("training/**/d/*"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def remove_arrays(folder):
+    shutil.rmtree(folder / "ema" / "d")
+
+
+def remove_meta(folder):
+    shutil.rmtree(folder / "meta")
+
+
+def garble_meta(folder):
+    (folder / "meta" / "metadata").write_text('{"step": 9')
+
+
+def change_arrays_unnoticed_by_the_format(folder):
+    """Gives one array of the description another fingerprint: as if the bits had changed."""
+    path = folder / "meta" / "metadata"
+    content = json.loads(path.read_text())
+    content["fingerprints"]["model"][0] ^= 1
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_bit,
+        truncate,
+        remove_arrays,
+        remove_meta,
+        garble_meta,
+        change_arrays_unnoticed_by_the_format,
+    ],
+)
+def test_a_damaged_newest_checkpoint_is_set_aside(tmp_path, damage, caplog):
+    save(tmp_path, 3, 6)
+    damage(tmp_path / "checkpoints" / "6")
+    with caplog.at_level(logging.ERROR, logger="absl"):
+        restored, saved_meta = restore(tmp_path)
+    assert "the checkpoint of step 6 is damaged and is not used" in caplog.text
+    assert saved_meta["step"] == 3
+    assert_same(restored, make_state(3, seed=3))
+    assert (tmp_path / "damaged_checkpoints" / "6").is_dir()
+    assert save(tmp_path, 6) == [3, 6]
+
+
+def test_loading_a_model_skips_a_damaged_checkpoint(tmp_path, caplog):
+    save(tmp_path, 3, 6)
+    shutil.rmtree(tmp_path / "checkpoints" / "6" / "ema" / "d")
+    with caplog.at_level(logging.ERROR, logger="absl"):
+        _, variables = load_workdir(tmp_path)
+    assert "step 6" in caplog.text
+    np.testing.assert_array_equal(variables["params"]["b"], make_state(3, seed=3).params["b"])
+
+
+def test_if_all_are_damaged_the_error_says_so(tmp_path):
+    save(tmp_path, 3)
+    remove_meta(tmp_path / "checkpoints" / "3")
+    with pytest.raises(ValueError, match=r"are damaged \(steps \[3\]\)"):
+        restore(tmp_path)
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_called_damaged(tmp_path):
+    save(tmp_path, 3)
+
+    def refuse(saved_meta):
+        raise ValueError(f"other network than {saved_meta['model']['embed_dim']}")
+
+    with pytest.raises(ValueError, match="other network than 48"):
+        restore(tmp_path, check=refuse)
+    assert (tmp_path / "checkpoints" / "3").is_dir()
+
+
+def test_a_half_written_checkpoint_is_ignored_and_removed(tmp_path):
+    save(tmp_path, 3)
+    half = tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp"
+    shutil.copytree(tmp_path / "checkpoints" / "3", half)
+    _, saved_meta = restore(tmp_path)
+    assert saved_meta["step"] == 3
+    assert not half.exists()
+
+
+def test_loading_takes_the_best_then_the_newest(tmp_path):
+    save(tmp_path / "evaluated", 1, 2, 3, psnr={1: 30.0, 2: 31.0, 3: 29.0})
+    config, variables = load_workdir(tmp_path / "evaluated")
+    assert config == VARIANTS["light_sr_x2"]
+    np.testing.assert_array_equal(variables["params"]["b"], make_state(2, seed=2).params["b"])
+    save(tmp_path / "plain", 1, 2)
+    _, variables = load_workdir(tmp_path / "plain")
+    np.testing.assert_array_equal(variables["params"]["b"], make_state(2, seed=2).params["b"])
+
+
+def test_loading_prefers_averages(tmp_path):
+    state = make_state(1)
+    doubled = jax.tree.map(lambda x: x * 2, state.ema)
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
+        checkpointer.save(state.replace(ema=doubled), meta())
+    b = np.asarray(state.params["b"])
+    for key, factor in (("auto", 2), ("params_ema", 2), ("params", 1)):
+        _, variables = load_workdir(tmp_path, key)
+        np.testing.assert_array_equal(variables["params"]["b"], b * factor)
+        assert set(variables) == {"params", "batch_stats"}
+        assert type(variables["params"]["b"]) is np.ndarray
+
+
+def test_loading_refuses(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint in"):
+        load_workdir(tmp_path)
+    save(tmp_path, 1, ema=False)
+    with pytest.raises(KeyError, match="no moving averages"):
+        load_workdir(tmp_path, "params_ema")
+    with pytest.raises(KeyError, match="key='ema' is not allowed"):
+        load_workdir(tmp_path, "ema")
+
+
+def test_a_workdir_is_recognised_by_its_checkpoints(tmp_path):
+    assert not checkpoint.is_workdir(tmp_path)
+    assert not checkpoint.is_workdir(tmp_path / "absent")
+    (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert not checkpoint.is_workdir(tmp_path)
+    save(tmp_path, 1)
+    assert checkpoint.is_workdir(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_gives_a_clear_error(tmp_path):
+    (tmp_path / "checkpoints").write_text("a file where the folder should be")
+    with pytest.raises((OSError, ValueError)):
+        save(tmp_path, 1)
+
+
+@pytest.mark.parametrize("field", ["every", "keep"])
+def test_plans_refuse_zero(field):
+    with pytest.raises(ValueError, match=rf"checkpoint.{field} is 0"):
+        SavePlan(**({"every": 1, "num_steps": 1} | {field: 0}))
+
+
+ARRAYS = hnp.arrays(
+    st.sampled_from([np.float32, np.int32, np.uint8, np.bool_]), hnp.array_shapes(max_side=5)
+)
+
+
+@settings(deadline=None, max_examples=25)
+@given(ARRAYS, st.data())
+def test_a_fingerprint_notices_any_change_of_one_element(array, data):
+    index = data.draw(st.integers(0, array.size - 1))
+    changed = array.copy()
+    flat = changed.reshape(-1)
+    if array.dtype == np.bool_:
+        flat[index] = ~flat[index]
+    else:
+        bits = flat.view(f"u{array.dtype.itemsize}")
+        bits[index] ^= np.asarray(
+            1 << data.draw(st.integers(0, 8 * array.dtype.itemsize - 1)), bits.dtype
+        )
+    assert checkpoint.fingerprint([array]) != checkpoint.fingerprint([changed])
+
+
+def test_a_fingerprint_does_not_depend_on_the_split():
+    x = np.arange(48, dtype=np.float32).reshape(8, 6)
+    mesh = sharding.make_mesh()
+    split = jax.device_put(x, sharding.batch_sharding(mesh))
+    assert checkpoint.fingerprint([x]) == checkpoint.fingerprint([split])
+
+
+def test_a_fingerprint_by_hand():
+    # Words 3, 5, 7 with factors 1, 3, 5: 3 + 15 + 35 = 53.
+    assert checkpoint.fingerprint([np.array([3, 5, 7], np.int32)]) == [53]

@@ -1,0 +1,244 @@
+"""The command as a user runs it: real processes, real files, real signals."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import training_runs as runs
+
+from configs import base
+
+NUM_STEPS = 12  # as in tiny_overrides: checkpoints every 3 steps, validation every 6
+
+
+@pytest.fixture(scope="module")
+def cache(xla_cache):
+    return xla_cache
+
+
+@pytest.fixture(scope="module")
+def flags(tiny_flags):
+    return tiny_flags
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, flags, cache):
+    """An uninterrupted run."""
+    workdir = tmp_path_factory.mktemp("reference")
+    result = runs.run(workdir, flags, cache)
+    assert result.returncode == 0, result.stderr
+    return workdir, result
+
+
+def assert_same_end(workdir, reference_dir):
+    assert runs.fingerprints(workdir, NUM_STEPS) == runs.fingerprints(reference_dir, NUM_STEPS)
+    assert runs.metrics(workdir) == runs.metrics(reference_dir)
+
+
+@pytest.mark.slow
+def test_a_run_leaves_everything_beside_it(reference):
+    workdir, result = reference
+    lines = runs.metrics(workdir)
+    assert [line["step"] for line in lines if "loss" in line] == [4, 8, 12]
+    assert [line["step"] for line in lines if "eval/psnr_y" in line] == [6, 12]
+    assert runs.steps(workdir)[-1] == NUM_STEPS
+    assert json.loads((workdir / "config.json").read_text())["train"]["num_steps"] == NUM_STEPS
+    (only_start,) = json.loads((workdir / "environment.json").read_text())["starts"]
+    assert only_start["step"] == 0
+    assert only_start["packages"]["jax"]
+    assert len(only_start["devices"]) == 1
+    assert "conv_first/kernel" in (workdir / "parameters.txt").read_text()
+    report = json.loads((workdir / "evaluation.json").read_text())
+    assert report["num_images"] == 2
+    assert {p.name for p in (workdir / "restored").iterdir()} == {"image0.png", "image1.png"}
+    assert (workdir / "comparison.png").exists()
+    # The table on stdout, the rest on stderr.
+    assert "mean" in result.stdout
+    assert "compiled the training step" in result.stderr
+    assert "memory of one device in MiB" in result.stderr
+    assert f"step {NUM_STEPS}/{NUM_STEPS}" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_running_a_finished_run_again_only_evaluates(reference, flags, cache, tmp_path):
+    workdir, first = reference
+    before = runs.metrics(workdir)
+    again = runs.run(workdir, flags, cache)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert "compiled the training step" not in again.stderr
+    assert runs.metrics(workdir) == before
+    evaluated = runs.run(workdir, [*flags, "--mode", "eval"], cache)
+    assert evaluated.stdout == first.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["between saves", "during a save"])
+def test_a_killed_run_continues_as_if_nothing_had_happened(
+    reference, flags, cache, tmp_path, moment
+):
+    workdir = tmp_path / "run"
+    process = runs.start(workdir, flags, cache)
+    if moment == "between saves":
+        runs.wait_for_line(process, workdir, 4)
+    else:
+        unfinished = lambda: list((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))  # noqa: E731
+        runs.wait_until(unfinished, process, "an unfinished checkpoint")
+    assert runs.end(process, signal.SIGKILL) == -signal.SIGKILL
+    result = runs.run(workdir, flags, cache)
+    assert result.returncode == 0, result.stderr
+    assert_same_end(workdir, reference[0])
+
+
+@pytest.mark.slow
+def test_sigterm_saves_first(reference, flags, cache, tmp_path):
+    workdir = tmp_path / "run"
+    process = runs.start(workdir, flags, cache)
+    runs.wait_for_line(process, workdir, 4)
+    # A shell reports a process ended by SIGTERM as 128 + 15.
+    assert runs.end(process, signal.SIGTERM) == 143
+    saved = runs.steps(workdir)[-1]
+    log = Path(f"{workdir}.log").read_text()
+    assert f"saved at step {saved}; run the same command again" in log
+    assert "Traceback" not in log
+    result = runs.run(workdir, flags, cache)
+    assert f"continuing at step {saved} of {NUM_STEPS}" in result.stderr
+    assert_same_end(workdir, reference[0])
+
+
+@pytest.mark.slow
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
+    reference, flags, cache, tmp_path
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(reference[0], workdir)
+    newest, older = runs.steps(workdir)[-1], runs.steps(workdir)[-2]
+    for data in (workdir / "checkpoints" / str(newest)).glob("model/**/d/*"):
+        content = bytearray(data.read_bytes())
+        content[len(content) // 2] ^= 0x10
+        data.write_bytes(content)
+    result = runs.run(workdir, flags, cache)
+    assert result.returncode == 0, result.stderr
+    assert f"the checkpoint of step {newest} is damaged and is not used" in result.stderr
+    assert f"continuing at step {older} of {NUM_STEPS}" in result.stderr
+    assert (workdir / "damaged_checkpoints" / str(newest)).is_dir()
+    assert_same_end(workdir, reference[0])
+
+
+@pytest.mark.slow
+def test_a_run_continues_on_other_devices(reference, flags, cache, tmp_path):
+    workdir = tmp_path / "run"
+    shutil.copytree(reference[0], workdir)
+    for step in runs.steps(workdir)[1:]:
+        shutil.rmtree(workdir / "checkpoints" / str(step))
+    start = runs.steps(workdir)[0]
+    more = [*flags, "--config.sharding.num_devices=2", "--config.sharding.fsdp=True"]
+    environment = runs.environment(cache) | {"JAX_NUM_CPU_DEVICES": "2"}
+    result = subprocess.run(
+        runs.command(workdir, more),
+        cwd=runs.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=runs.PATIENCE,
+    )
+    assert result.returncode == 0, result.stderr
+    assert f"continuing at step {start} of {NUM_STEPS}" in result.stderr
+    assert "split over the mesh" in result.stderr
+    got, want = runs.metrics(workdir), runs.metrics(reference[0])
+    assert [line["step"] for line in got] == [line["step"] for line in want]
+    for a, b in zip(got, want, strict=True):
+        if "loss" in a:
+            assert a["loss"] == pytest.approx(b["loss"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_clear_line_and_older_checkpoints_stay(
+    reference, flags, cache, tmp_path
+):
+    workdir = tmp_path / "run"
+    shutil.copytree(reference[0], workdir)
+    before = runs.steps(workdir)
+    # The kernel refuses files above 64 KiB, as a full disk refuses the next block.
+    limited = (
+        "import resource, runpy, signal, sys;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
+        "sys.argv[0] = 'main';"
+        "runpy.run_module('armoe_jax.main', run_name='__main__')"
+    )
+    arguments = runs.command(workdir, [*flags, "--config.train.num_steps=18"])[3:]
+    result = subprocess.run(
+        [sys.executable, "-c", limited, *arguments],
+        cwd=runs.ROOT,
+        env=runs.environment(cache),
+        capture_output=True,
+        text=True,
+        timeout=runs.PATIENCE,
+    )
+    assert result.returncode == 1, result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("armoe_jax.main: could not")
+    assert f"the checkpoints of steps {before} are intact" in last
+    assert "Traceback" not in result.stderr
+    assert runs.steps(workdir) == before
+    result = runs.run(workdir, [*flags, "--config.train.num_steps=15"], cache)
+    assert result.returncode == 0, result.stderr
+    assert f"continuing at step {before[-1]} of 15" in result.stderr
+
+
+def usage_error(arguments):
+    result = subprocess.run(
+        [sys.executable, "-m", "armoe_jax.main", *arguments],
+        cwd=runs.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=runs.PATIENCE,
+    )
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    (line,) = result.stderr.strip().splitlines()
+    return line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--config is required"),
+        (["--config", "nope.py"], "nope.py: no such file; installed are configs/base.py"),
+        (["--config", "CAR", "--config.train.num_stepz=3"], "num_stepz"),
+        (["--config", "CAR", "--config.train.num_steps=many"], "--config.train.num_steps=many"),
+        (["--config", "CAR", "--mode", "sleep"], "<train|eval>"),
+        (["--config", "CAR", "extra"], "unexpected arguments ['extra']"),
+        (["--config", "CAR", "--nonsense=1"], "Unknown command line flag 'nonsense'"),
+        (["--config", "CAR", "--config.data.gt=no/such/folder"], "armoe-jax build-dataset"),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(tmp_path, arguments, words):
+    arguments = ["configs/car_qp27.py" if a == "CAR" else a for a in arguments]
+    if arguments and "nope.py" not in arguments:
+        arguments += ["--workdir", str(tmp_path / "run"), "--config.data.source=folder"]
+    assert words in usage_error(arguments)
+
+
+def test_an_absent_config_path_is_looked_up_among_the_installed():
+    from armoe_jax.main import resolve_config
+
+    installed = Path(base.__file__).parent / "car_finetune.py"
+    given = ["--config", "elsewhere/configs/car_finetune.py:22", "--workdir=x"]
+    assert resolve_config(given) == ["--config", f"{installed}:22", "--workdir=x"]
+    assert resolve_config(["--config=elsewhere/car_finetune.py"]) == [f"--config={installed}"]
+
+
+def test_an_existing_config_path_is_left_alone(tmp_path):
+    from armoe_jax.main import resolve_config
+
+    mine = tmp_path / "demo.py"
+    mine.write_text("")
+    assert resolve_config([f"--config={mine}"]) == [f"--config={mine}"]
