@@ -19,6 +19,10 @@ SCRIPTS = {
 }
 
 
+# What is not a command of armoe-jax, but for those who work on the project.
+TOOLS = ("kill_test.py",)
+
+
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *map(str, command)],
@@ -113,7 +117,15 @@ def test_help_does_not_load_jax():
 
 
 def test_scripts_are_listed_here():
-    assert {path.name for path in (ROOT / "scripts").glob("*.py")} == set(SCRIPTS)
+    scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
+    assert scripts == {*SCRIPTS, *TOOLS}
+
+
+@pytest.mark.parametrize("script", TOOLS)
+def test_tools_explain_themselves(script):
+    done = run(ROOT / "scripts" / script, "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {script} ")
 
 
 @pytest.mark.parametrize(("script", "command"), SCRIPTS.items())
