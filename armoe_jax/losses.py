@@ -9,6 +9,9 @@ Loss = Callable[[Float[Array, "b h w c"], Float[Array, "b h w c"]], Float[Array,
 
 CHARBONNIER_EPS = 1e-3
 
+PSNR_EPS = 1e-5
+"""Added to each image's mean squared error: patches above 50 dB do not rule the others."""
+
 
 def l1(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[Array, ""]:
     """Returns the mean absolute error of images in [0, 1]."""
@@ -31,10 +34,21 @@ def charbonnier(
     return jnp.mean(jnp.sqrt(jnp.square(output - gt) + eps))
 
 
+def psnr(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[Array, ""]:
+    """Returns minus the mean PSNR, in dB over all channels, of images in [0, 1].
+
+    Each image counts by its relative error, so that a model for many qualities learns as much from
+    mildly as from strongly compressed images. Source: NAFNet's training loss.
+    """
+    errors = jnp.mean(jnp.square(output - gt), axis=(1, 2, 3))
+    return 10.0 * jnp.mean(jnp.log10(errors + PSNR_EPS))
+
+
 LOSSES: dict[str, Callable[..., Float[Array, ""]]] = {
     "charbonnier": charbonnier,
     "l1": l1,
     "l2": l2,
+    "psnr": psnr,
 }
 
 

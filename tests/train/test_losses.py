@@ -26,6 +26,13 @@ def test_charbonnier():
     assert float(loss(images(0.2, 0.1), images(0.2, 0.4))) == pytest.approx(0.45)
 
 
+def test_psnr_counts_images_by_their_relative_error():
+    # Mean squared errors 0.01 - 1e-5 and 1e-4 - 1e-5, with eps 1e-2 and 1e-4: -(20 + 40) / 2 dB
+    output = jnp.sqrt(jnp.asarray([0.01 - 1e-5, 1e-4 - 1e-5])).reshape(2, 1, 1, 1)
+    loss = make_loss("psnr")
+    assert float(loss(output, jnp.zeros_like(output))) == pytest.approx(-30.0, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_gradient_is_finite_at_equality_and_points_to_the_original(name):
     loss = make_loss(name)
