@@ -1,17 +1,15 @@
 """Command-line options that say which network restores, and how; shared by several commands."""
 
 import argparse
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from armoe_jax.model_choice import MODELS, PURPOSES
 
 if TYPE_CHECKING:
     from armoe_jax.restore import Restorer
 
-JPEG_MODEL = "car_small_jpeg"
-CODEC_MODEL = "car_small_vvc"
-MODELS = ("auto", CODEC_MODEL, JPEG_MODEL)
-
-JPEG_SUFFIXES = (".jpg", ".jpeg")
+AUTO = "auto"
 
 _OPTIONS = ("tile", "overlap", "dtype", "route", "gate", "seed", "batch_size")
 
@@ -27,10 +25,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--model",
-        choices=MODELS,
-        default="auto",
-        help="shipped weights to use without --checkpoint; auto: those for JPEG for .jpg files, "
-        "else those for VVC (default: %(default)s)",
+        choices=(AUTO, *MODELS),
+        default=AUTO,
+        help="shipped weights to use without --checkpoint; auto: those for JPEG for JPEG files and "
+        "Motion JPEG, else those for VVC (default: %(default)s)",
     )
     group.add_argument(
         "--key",
@@ -104,38 +102,71 @@ def tile_mode(text: str) -> str | int:
         ) from None
 
 
-def model_name(args: argparse.Namespace, path: Path) -> str:
-    """Returns the checkpoint that the options choose for a file."""
-    if args.checkpoint:
-        return args.checkpoint
-    if args.model != "auto":
-        return args.model
-    return JPEG_MODEL if path.suffix.lower() in JPEG_SUFFIXES else CODEC_MODEL
+def model_name(args: argparse.Namespace, automatic: str) -> str:
+    """Returns the checkpoint that the options choose for a file.
 
-
-def load_restorer(args: argparse.Namespace, name: str) -> "Restorer":
-    """Loads a checkpoint with the restoration options of the command line.
-
-    Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If it is damaged, or an option is out of range.
+    Args:
+        args: Parsed options.
+        automatic: Name of the shipped weights that suit the file.
     """
-    from absl import logging
+    return args.checkpoint or (automatic if args.model == AUTO else args.model)
 
-    from armoe_jax import compilation_cache
-    from armoe_jax.pretrained import load_pretrained, shipped_names
 
-    if not args.checkpoint and name not in shipped_names():
-        raise FileNotFoundError(
-            f"no --checkpoint is given, and the weights {name!r} do not come with this "
-            "installation; give --checkpoint, for example the workdir of a training run"
-        )
-    compilation_cache.enable(args.compilation_cache)
-    options: dict[str, Any] = {option: getattr(args, option) for option in _OPTIONS}
-    # The checkpoint library logs a dozen lines of its own at the level of our progress.
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.WARNING)
-    try:
-        return load_pretrained(name, key=args.key, **options)
-    finally:
-        logging.set_verbosity(verbosity)
+class Restorers:
+    """The networks of one command, each loaded when it is first asked for.
+
+    Args:
+        args: Parsed options of `add_model_arguments` and `add_restorer_arguments`.
+    """
+
+    def __init__(self, args: argparse.Namespace):
+        self._args = args
+        self._loaded: dict[str, Restorer] = {}
+
+    def require(self, names: Iterable[str]) -> None:
+        """Checks, before any work is done, that shipped weights come with this installation.
+
+        Raises:
+            FileNotFoundError: If some do not.
+        """
+        from armoe_jax.pretrained import shipped_names
+
+        missing = sorted(set(names) - set(shipped_names()))
+        if missing and not self._args.checkpoint:
+            raise FileNotFoundError(
+                f"no --checkpoint is given, and the weights {missing[0]!r} do not come with this "
+                f"installation (those that do: {', '.join(shipped_names()) or 'none'}); give "
+                "--checkpoint, for example the workdir of a training run"
+            )
+
+    def __call__(self, name: str) -> "Restorer":
+        """Returns the restorer of a checkpoint; says so where the program has chosen it.
+
+        Raises:
+            FileNotFoundError: If there is no such checkpoint.
+            ValueError: If it is damaged, or an option is out of range.
+        """
+        if name not in self._loaded:
+            self.require([name])
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> "Restorer":
+        from absl import logging
+
+        from armoe_jax import compilation_cache
+        from armoe_jax.pretrained import load_pretrained
+
+        args = self._args
+        compilation_cache.enable(args.compilation_cache)
+        options: dict[str, Any] = {option: getattr(args, option) for option in _OPTIONS}
+        # The checkpoint library logs a dozen lines of its own at the level of our progress.
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity(logging.WARNING)
+        try:
+            restorer = load_pretrained(name, key=args.key, **options)
+        finally:
+            logging.set_verbosity(verbosity)
+        if not args.checkpoint and args.model == AUTO:
+            logging.info("no --checkpoint given: %s, the weights for %s", name, PURPOSES[name])
+        return restorer

@@ -21,8 +21,10 @@ NUMPY_ONLY = ("armoe_jax.metrics", "armoe_jax.ops.resize")
 TOOLS = (
     "armoe_jax.atomic_file",
     "armoe_jax.evaluation_tables",
+    "armoe_jax.huge_pages",
     "armoe_jax.image_files",
     "armoe_jax.image_io",
+    "armoe_jax.model_choice",
     "armoe_jax.png16",
     "armoe_jax.progress",
     "armoe_jax.published",
@@ -56,6 +58,7 @@ RESTORE = (
     "armoe_jax.export",
     "armoe_jax.exported",
     "armoe_jax.pretrained",
+    "armoe_jax.recording",
     "armoe_jax.restore",
     "armoe_jax.restorer_options",
 )

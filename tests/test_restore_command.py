@@ -1,23 +1,27 @@
 """`armoe-jax restore` and `armoe-jax evaluate` on real files, and as real processes."""
 
+import dataclasses
+import io
 import json
 import os
 import subprocess
 import sys
 
+import av
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from armoe_jax import load_pretrained
+from armoe_jax import load_pretrained, pretrained
 from armoe_jax.cli import main
 from armoe_jax.commands import restore as restore_command
 from armoe_jax.image_io import Picture, read_image, write_image
+from armoe_jax.metrics import psnr
 from armoe_jax.model_folder import LoadedModel
 from armoe_jax.models import ARMoEConfig, build_model
-from armoe_jax.pretrained import save_weights
+from armoe_jax.pretrained import load_weights, save_weights
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -252,3 +256,137 @@ def test_real_processes_and_the_persistent_cache(tmp_path, checkpoint):
         path for path in entries if path.name.endswith("-cache")
     }
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch, checkpoint):
+    """An installation with weights for both purposes; which of them ran shows in the pixels."""
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    monkeypatch.setattr("armoe_jax.pretrained.WEIGHTS_FOLDER", folder)
+    model = load_weights(checkpoint)
+    for name, change in (("car_small_vvc", 0.04), ("car_small_jpeg", -0.04)):  # 10 gray levels
+        last = {"kernel": np.zeros((3, 3, 64, 3), "f4"), "bias": np.full(3, change, "f4")}
+        params = model.variables["params"] | {"conv_last": last}
+        variables = model.variables | {"params": params}
+        save_weights(
+            folder / f"{name}.safetensors", dataclasses.replace(model, variables=variables)
+        )
+    return {name: load_pretrained(name) for name in pretrained.shipped_names()}
+
+
+def test_shipped_weights_are_chosen_by_what_a_file_is(tmp_path, shipped, caplog):
+    source, out = tmp_path / "in", tmp_path / "out"
+    write_image(source / "photo.jpg", picture(seed=1))
+    write_image(source / "photo2.jpg", picture(seed=2))
+    write_image(source / "frame.png", picture(seed=3))
+    # A name may lie: this is a PNG.
+    (source / "lying.jpeg").write_bytes((source / "frame.png").read_bytes())
+    with caplog.at_level("INFO", logger="absl"):
+        assert run(source, "-o", out, "--format", "png") == 0
+    said = [record.getMessage() for record in caplog.records]
+    said = [line for line in said if "no --checkpoint given" in line]
+    assert len(said) == 2
+    assert any("car_small_jpeg, the weights for JPEG files" in line for line in said)
+    jpeg, vvc = shipped["car_small_jpeg"], shipped["car_small_vvc"]
+    for name, restorer in (("photo.jpg", jpeg), ("photo2.jpg", jpeg), ("frame.png", vvc)):
+        pixels = read_image(source / name).pixels
+        result = read_image((out / name).with_suffix(".png")).pixels
+        np.testing.assert_array_equal(result, restorer(pixels))
+    np.testing.assert_array_equal(read_image(out / "lying.png").pixels, vvc(picture(seed=3)))
+    assert (jpeg(picture()) != vvc(picture())).any()
+
+
+def test_weights_named_by_model_are_used_for_every_file(tmp_path, shipped):
+    write_image(tmp_path / "photo.jpg", picture())
+    pixels = read_image(tmp_path / "photo.jpg").pixels
+    assert run(tmp_path / "photo.jpg", "-o", tmp_path / "a.png", "--model", "car_small_vvc") == 0
+    expected = shipped["car_small_vvc"](pixels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png").pixels, expected)
+
+
+def test_nothing_is_restored_if_weights_for_some_files_are_missing(tmp_path, shipped, capsys):
+    (tmp_path / "weights" / "car_small_jpeg.safetensors").unlink()
+    write_image(tmp_path / "in" / "a.png", picture())
+    write_image(tmp_path / "in" / "b.jpg", picture())
+    assert run(tmp_path / "in", "-o", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert "'car_small_jpeg' do not come with this installation (those that do: car_sm" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_videos_are_told_apart_by_their_codec(tmp_path, shipped, caplog):
+    for codec, name in (("mjpeg", "a.avi"), ("ffv1", "b.mkv")):
+        with av.open(str(tmp_path / name), "w") as out:
+            pixel_format = "yuvj444p" if codec == "mjpeg" else "yuv444p"
+            stream = out.add_stream(codec, rate=25)
+            stream.width, stream.height, stream.pix_fmt = 32, 32, pixel_format
+            frame = av.VideoFrame.from_ndarray(picture(32, 32), format="rgb24")
+            out.mux(stream.encode(frame.reformat(format=pixel_format)))
+            out.mux(stream.encode(None))
+    with caplog.at_level("INFO", logger="absl"):
+        arguments = (tmp_path / "a.avi", "-o", tmp_path / "out", "--video-codec", "ffv1")
+        assert run(*arguments, "--format", "png") == 0
+        assert "car_small_jpeg" in caplog.text
+        assert "car_small_vvc" not in caplog.text
+        assert run(tmp_path / "b.mkv", *arguments[1:]) == 0
+    assert "car_small_vvc" in caplog.text
+
+
+class TestEvaluateOnTheFly:
+    def evaluate(self, *arguments):
+        return main(["evaluate", *map(str, arguments)])
+
+    def test_jpeg_inputs_are_made_from_the_originals(self, tmp_path, shipped, capsys):
+        write_image(tmp_path / "gt" / "a.png", picture(32, 48))
+        record = tmp_path / "report.json"
+        arguments = ["--gt", tmp_path / "gt", "--jpeg-quality", 30, "--json", record]
+        arguments += ["--save-images", tmp_path / "saved"]
+        assert self.evaluate(*arguments, "--jpeg-subsampling", "4:4:4") == 0
+        with io.BytesIO() as coded:
+            Image.fromarray(picture(32, 48)).save(coded, "JPEG", quality=30, subsampling="4:4:4")
+            lq = np.asarray(Image.open(coded))
+        report = json.loads(record.read_text())
+        assert report["jpeg"] == {"quality": 30, "subsampling": "4:4:4"}
+        assert report["lq_psnr_y"] == psnr(lq, picture(32, 48))
+        saved = read_image(tmp_path / "saved" / "a.png").pixels
+        np.testing.assert_array_equal(saved, shipped["car_small_jpeg"](lq))
+        assert report["seconds_per_image"] > 0
+        assert " s each (median)" in capsys.readouterr().out
+
+    def test_expert_usage(self, tmp_path, shipped):
+        for i in range(3):
+            write_image(tmp_path / "gt" / f"{i}.png", picture(20, 15, seed=i))
+        arguments = ["--gt", tmp_path / "gt", "--lq", tmp_path / "gt"]
+        plain, usage = tmp_path / "plain.json", tmp_path / "usage.json"
+        assert self.evaluate(*arguments, "--json", plain) == 0
+        assert self.evaluate(*arguments, "--json", usage, "--expert-usage") == 0
+        plain, usage = json.loads(plain.read_text()), json.loads(usage.read_text())
+        # Odd width and all: recording changes no pixel.
+        assert plain["images"] == usage["images"]
+        restorer = shipped["car_small_vvc"]
+        counts = [0, 0, 0, 0]
+        for i in range(3):
+            x = jnp.asarray(picture(20, 15, seed=i)[None] / np.float32(255))
+            counts[int(restorer.apply(x, return_routing=True)[1].expert[0, 0])] += 1
+        assert usage["expert_usage"]["experts"] == ["dct", "fft", "haar", "swt"]
+        assert usage["expert_usage"]["layers"] == [[count / 3 for count in counts]]
+
+    def test_usage_errors(self, tmp_path, shipped, capsys):
+        write_image(tmp_path / "gt" / "a.png", picture())
+        write_image(tmp_path / "gt" / "b.png", picture())
+        write_image(tmp_path / "lq" / "a.png", picture())
+        write_image(tmp_path / "lq" / "b.jpg", picture())
+        both = ["--gt", tmp_path / "gt", "--lq", tmp_path / "lq"]
+        assert self.evaluate(*both) == 2
+        assert "holds JPEG files and others" in capsys.readouterr().err
+        assert self.evaluate(*both, "--model", "car_small_vvc") == 0
+        capsys.readouterr()
+        assert self.evaluate(*both, "--jpeg-quality", 10) == 2
+        assert "not allowed with argument" in capsys.readouterr().err
+        assert self.evaluate(*both[:2]) == 2
+        assert "--lq --jpeg-quality is required" in capsys.readouterr().err
+        assert self.evaluate(*both, "--expert-usage", "--tile", 64) == 2
+        assert "leave --tile and --gate out" in capsys.readouterr().err

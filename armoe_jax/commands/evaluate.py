@@ -1,27 +1,40 @@
-"""`armoe-jax evaluate`: restores a folder of coded images and compares it with the originals."""
+"""`armoe-jax evaluate`: restores coded images and compares them with the originals."""
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from armoe_jax.model_choice import JPEG_MODEL, model_for_image
 from armoe_jax.restorer_options import (
+    Restorers,
     add_model_arguments,
     add_restorer_arguments,
-    load_restorer,
     model_name,
 )
 
-HELP = "Measure a network on a folder of coded images and one of their originals."
+HELP = "Measure a network on originals and coded images, or JPEG coded on the fly."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of this command."""
     parser.add_argument("--gt", required=True, metavar="DIR", help="folder of originals")
+    coded = parser.add_mutually_exclusive_group(required=True)
+    coded.add_argument("--lq", metavar="DIR", help="folder of coded images of the same stems")
+    coded.add_argument(
+        "--jpeg-quality",
+        type=int,
+        choices=range(1, 101),
+        metavar="1-100",
+        help="instead of --lq: code the originals as JPEG of this quality (libjpeg's scale)",
+    )
     parser.add_argument(
-        "--lq", required=True, metavar="DIR", help="folder of coded images of the same stems"
+        "--jpeg-subsampling",
+        choices=("4:2:0", "4:2:2", "4:4:4"),
+        default="4:2:0",
+        help="chroma of --jpeg-quality (default: %(default)s)",
     )
     parser.add_argument(
         "--crop-border",
@@ -34,6 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write all figures as JSON")
     parser.add_argument("--csv", metavar="FILE", help="write figures of each image as CSV")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables as Markdown")
+    parser.add_argument(
+        "--expert-usage",
+        action="store_true",
+        help="also record which experts each layer chose; images go through the network whole",
+    )
     parser.add_argument("--save-images", metavar="DIR", help="keep restored images, NAME.png")
     published = parser.add_argument_group("published figures to print beside")
     published.add_argument(
@@ -54,21 +72,30 @@ def run(args: argparse.Namespace) -> int:
     from armoe_jax.atomic_file import write_atomically
     from armoe_jax.evaluate import evaluate_pairs
     from armoe_jax.evaluation_tables import image_table, summary_table, to_csv
-    from armoe_jax.image_files import images_in, match_stems
+    from armoe_jax.recording import RecordingRestorer
 
     logging.set_verbosity(logging.INFO)
-    paths = match_stems(images_in(args.gt), images_in(args.lq))
-    restorer = load_restorer(args, model_name(args, paths[0][1]))
+    _check_expert_usage(args)
+    paths = _paths(args)
+    restorer = Restorers(args)(_model(args, (lq for _, lq in paths)))
     scale = restorer.config.scale
+    if scale > 1 and args.jpeg_quality:
+        raise ValueError(
+            f"--jpeg-quality codes at the same size, but the network scales by {scale}"
+        )
     published = _published(args, scale)
+    recorder = RecordingRestorer(restorer, experts=args.expert_usage)
     report = evaluate_pairs(
-        restorer,
-        _pairs(paths),
+        recorder,
+        _pairs(paths, args),
         scale=scale,
         crop_border=args.crop_border,
         save_images=args.save_images,
         extended=True,
     )
+    report |= recorder.summary()
+    if args.jpeg_quality:
+        report["jpeg"] = {"quality": args.jpeg_quality, "subsampling": args.jpeg_subsampling}
     if published:
         report["published"] = published
     summary = summary_table(report)
@@ -78,7 +105,10 @@ def run(args: argparse.Namespace) -> int:
         write_atomically(args.csv, to_csv(report))
     if args.markdown:
         write_atomically(args.markdown, f"{summary}\n\n{image_table(report)}\n")
-    sys.stdout.write(f"{report['num_images']} images\n\n{summary}\n")
+    sys.stdout.write(
+        f"{report['num_images']} images, {report['seconds_per_image']:.2f} s each (median)\n\n"
+        f"{summary}\n"
+    )
     if published:
         sys.stdout.write(f"\npaper: {published['set']}, {published['condition']}\n")
     return 0
@@ -103,22 +133,63 @@ def _published(args: argparse.Namespace, scale: int) -> dict[str, Any] | None:
     return {"set": name, "qp": args.qp, "condition": condition, **row.to_dict()}
 
 
-def _pairs(paths: list[tuple[Path, Path]]) -> Iterator[Any]:
-    from armoe_jax.image_io import read_image
+def _check_expert_usage(args: argparse.Namespace) -> None:
+    if args.expert_usage and (args.tile not in ("auto", "none") or args.gate != "argmax"):
+        raise ValueError(
+            "--expert-usage is about whole images and the likeliest experts; leave --tile and "
+            "--gate out"
+        )
+
+
+def _paths(args: argparse.Namespace) -> list[tuple[Path, Path | None]]:
+    """Returns originals with their coded images; None where those are made on the fly."""
+    from armoe_jax.image_files import images_in, match_stems
+
+    originals = images_in(args.gt)
+    if args.lq:
+        return [*match_stems(originals, images_in(args.lq))]
+    return [(path, None) for path in originals]
+
+
+def _model(args: argparse.Namespace, inputs: Iterable[Path | None]) -> str:
+    """Returns the one checkpoint that suits all inputs.
+
+    Raises:
+        ValueError: If the shipped weights for them differ and none are named.
+    """
+    suitable = {JPEG_MODEL if path is None else model_for_image(path) for path in inputs}
+    names = sorted({model_name(args, automatic) for automatic in suitable})
+    if len(names) > 1:
+        raise ValueError(
+            f"{args.lq} holds JPEG files and others, for which there are different weights "
+            f"({', '.join(names)}); name one with --model, or evaluate them apart"
+        )
+    return names[0]
+
+
+def _pairs(paths: list[tuple[Path, Path | None]], args: argparse.Namespace) -> Iterator[Any]:
     from input_pipeline.example import Pair
     from input_pipeline.progress import Progress
+    from input_pipeline.transforms import jpeg_round_trip
 
     with Progress(len(paths), "evaluating") as progress:
-        for gt, lq in paths:
-            pair = [read_image(path) for path in (lq, gt)]
-            for path, picture in zip((lq, gt), pair, strict=True):
-                if picture.pixels.dtype.name != "uint8":
-                    raise ValueError(f"{path}: {picture.pixels.dtype}; figures are for 8 bits")
-                if picture.alpha is not None:
-                    raise ValueError(f"{path}: has transparency; figures are for opaque images")
-            yield Pair(gt.stem, *(_with_channels(picture.pixels) for picture in pair))
+        for gt_path, lq_path in paths:
+            gt = _pixels(gt_path)
+            if lq_path is None:
+                lq = jpeg_round_trip(gt, args.jpeg_quality, args.jpeg_subsampling)
+            else:
+                lq = _pixels(lq_path)
+            yield Pair(gt_path.stem, lq, gt)
             progress.advance()
 
 
-def _with_channels(pixels: Any) -> Any:
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+def _pixels(path: Path) -> Any:
+    """Returns an opaque 8-bit image, (H, W, C)."""
+    from armoe_jax.image_io import read_image
+
+    picture = read_image(path)
+    if picture.pixels.dtype.name != "uint8":
+        raise ValueError(f"{path}: {picture.pixels.dtype}; figures are for 8 bits")
+    if picture.alpha is not None:
+        raise ValueError(f"{path}: has transparency; figures are for opaque images")
+    return picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels

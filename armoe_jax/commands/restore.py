@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from armoe_jax.model_choice import model_for_codec, model_for_image
 from armoe_jax.restorer_options import (
+    Restorers,
     add_model_arguments,
     add_restorer_arguments,
-    load_restorer,
     model_name,
 )
 from armoe_jax.video import add_arguments as add_video_arguments
@@ -83,18 +84,33 @@ def run(args: argparse.Namespace) -> int:
 
     logging.set_verbosity(logging.INFO)
     videos, images = split_inputs(args.inputs)
-    failed = _run_images(images, args) if images else 0
-    return max(failed, _run_videos(videos, args, alone=not images)) if videos else failed
+    restorers = Restorers(args)
+    models = _models_of_videos(videos, args)
+    restorers.require(models.values())
+    failed = _run_images(images, args, restorers) if images else 0
+    if not videos:
+        return failed
+    return max(failed, _run_videos(models, args, restorers, alone=not images))
 
 
-def _run_videos(videos: list[Path], args: argparse.Namespace, *, alone: bool) -> int:
+def _models_of_videos(videos: list[Path], args: argparse.Namespace) -> dict[Path, str]:
+    """Returns video -> checkpoint."""
+    from armoe_jax.video.codec import codec_of
+
+    return {video: model_name(args, model_for_codec(codec_of(video))) for video in videos}
+
+
+def _run_videos(
+    models: dict[Path, str], args: argparse.Namespace, restorers: Restorers, *, alone: bool
+) -> int:
     from armoe_jax.video import files, options_from_args
 
+    videos = list(models)
     targets = files.output_paths(videos, args.output, name_suffix=args.suffix, alone=alone)
     failures = files.restore_files(
         videos,
         targets,
-        lambda video: load_restorer(args, model_name(args, video)),
+        lambda video: restorers(models[video]),
         options=options_from_args(args),
         overwrite=args.overwrite,
         report=sys.stdout.write,
@@ -104,7 +120,7 @@ def _run_videos(videos: list[Path], args: argparse.Namespace, *, alone: bool) ->
     return 1 if failures else 0
 
 
-def _run_images(inputs: list[str], args: argparse.Namespace) -> int:
+def _run_images(inputs: list[str], args: argparse.Namespace, restorers: Restorers) -> int:
     from armoe_jax.image_files import find_images, output_paths
     from armoe_jax.image_io import format_of
 
@@ -114,7 +130,7 @@ def _run_images(inputs: list[str], args: argparse.Namespace) -> int:
     for item in items:
         format_of(item.target)
     start = time.monotonic()
-    failures = _restore_all(items, args)
+    failures = _restore_all(items, args, restorers)
     done = len(items) - len(failures)
     sys.stdout.write(
         f"restored {done} of {len(items)} images in {time.monotonic() - start:.1f} s: "
@@ -125,17 +141,20 @@ def _run_images(inputs: list[str], args: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _restore_all(items: list[Item], args: argparse.Namespace) -> list[tuple[Item, str]]:
+def _restore_all(
+    items: list[Item], args: argparse.Namespace, restorers: Restorers
+) -> list[tuple[Item, str]]:
     """Restores files, in order for each network; returns those that failed, and why."""
     from input_pipeline.progress import Progress
 
     by_model: dict[str, list[Item]] = {}
     for item in items:
-        by_model.setdefault(model_name(args, item.source), []).append(item)
+        by_model.setdefault(model_name(args, model_for_image(item.source)), []).append(item)
+    restorers.require(by_model)
     failures: list[tuple[Item, str]] = []
     with Progress(len(items), "restoring") as progress:
         for name, its_items in by_model.items():
-            restorer = load_restorer(args, name)
+            restorer = restorers(name)
             for group in _groups(its_items, restorer.batch_size):
                 failures += _restore_group(group, restorer, args)
                 progress.advance(len(group))

@@ -1,0 +1,31 @@
+"""Which of the weights that come with the package suit a file."""
+
+import contextlib
+from pathlib import Path
+
+JPEG_MODEL = "car_small_jpeg"
+CODEC_MODEL = "car_small_vvc"
+MODELS = (CODEC_MODEL, JPEG_MODEL)
+
+PURPOSES = {JPEG_MODEL: "JPEG files", CODEC_MODEL: "files other than JPEG"}
+
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_CODECS = ("mjpeg", "mjpegb")
+
+
+def model_for_image(path: Path) -> str:
+    """Returns the name of the weights for an image file, by its content, not its name.
+
+    A file that cannot be read is judged by its suffix; whoever opens it will complain.
+    """
+    jpeg = path.suffix.lower() in JPEG_SUFFIXES
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        jpeg = file.read(len(_JPEG_START)) == _JPEG_START
+    return JPEG_MODEL if jpeg else CODEC_MODEL
+
+
+def model_for_codec(codec: str) -> str:
+    """Returns the name of the weights for a video, by FFmpeg's name of its codec."""
+    return JPEG_MODEL if codec in _JPEG_CODECS else CODEC_MODEL
