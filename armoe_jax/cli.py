@@ -4,6 +4,9 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
+
+from armoe_jax.huge_pages import restart_with_huge_pages
 
 COMMANDS = {
     "restore": "armoe_jax.commands.restore",
@@ -71,9 +74,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def entry_point() -> None:
-    """Runs `main` and exits with its status."""
-    sys.exit(main())
+def entry_point(command: str | None = None) -> NoReturn:
+    """Runs `main` in a process of its own and exits with its status.
+
+    Args:
+        command: Sub-command that the process's arguments belong to; by default they begin with it.
+    """
+    restart_with_huge_pages()
+    sys.exit(main(None if command is None else [command, *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

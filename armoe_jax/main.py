@@ -11,6 +11,7 @@ from ml_collections import config_flags
 
 import configs
 from armoe_jax.cli import USAGE_ERROR, one_line
+from armoe_jax.huge_pages import restart_with_huge_pages
 
 FAILURE = 1
 SIGNAL_EXIT = 128  # exit status of a process ended by signal n is 128 + n
@@ -124,6 +125,7 @@ def _from_here_or_important(record: python_logging.LogRecord) -> bool:
 
 def entry_point() -> None:
     """Parses the command line and runs `main` under absl."""
+    restart_with_huge_pages()
     app.run(main, flags_parser=parse_flags)
 
 

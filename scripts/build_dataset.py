@@ -1,8 +1,6 @@
 """The same as `armoe-jax build-dataset`."""
 
-import sys
-
-from armoe_jax.cli import main
+from armoe_jax.cli import entry_point
 
 if __name__ == "__main__":
-    sys.exit(main(["build-dataset", *sys.argv[1:]]))
+    entry_point("build-dataset")

@@ -1,8 +1,6 @@
 """Converts a checkpoint: `python scripts/convert_checkpoint.py SRC DST` (= `armoe-jax convert`)."""
 
-import sys
-
-from armoe_jax.cli import main
+from armoe_jax.cli import entry_point
 
 if __name__ == "__main__":
-    sys.exit(main(["convert", *sys.argv[1:]]))
+    entry_point("convert")

@@ -1,8 +1,6 @@
 """Measures a network on two folders: `armoe-jax evaluate`."""
 
-import sys
-
-from armoe_jax.cli import main
+from armoe_jax.cli import entry_point
 
 if __name__ == "__main__":
-    sys.exit(main(["evaluate", *sys.argv[1:]]))
+    entry_point("evaluate")
