@@ -29,8 +29,8 @@ def to_csv(report: Mapping[str, Any]) -> str:
 
 
 def mean_row(report: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the means as a row like those of the images."""
-    return {"name": "mean", **{key: report[key] for key in report["images"][0] if key != "name"}}
+    """Returns the means as a row like those of the images, of what has a mean."""
+    return {"name": "mean", **{key: report[key] for key in report["images"][0] if key in report}}
 
 
 def summary_table(report: Mapping[str, Any]) -> str:
@@ -66,6 +66,58 @@ def image_table(report: Mapping[str, Any]) -> str:
             ]
         rows.append(cells)
     return markdown(header, rows)
+
+
+def overview_table(reports: Iterable[Mapping[str, Any]]) -> str:
+    """Returns a Markdown table of several evaluations: a row for each, means over its images.
+
+    Args:
+        reports: Records of extended evaluations, with `codec` and `qp`.
+    """
+    header = ["", "input", "restored", "gain", "worst image", "SSIM-Y", "PSNR-RGB gain", "seconds"]
+    rows = []
+    for report in reports:
+        gains = [image["gain_psnr_y"] for image in report["images"]]
+        worst = None if None in gains else min(gains)
+        ssim = [number("ssim_y", report[key]) for key in ("lq_ssim_y", "ssim_y")]
+        rows.append(
+            [
+                condition(report),
+                number("psnr_y", report["lq_psnr_y"]),
+                number("psnr_y", report["psnr_y"]),
+                number("psnr_y", report["gain_psnr_y"], signed=True),
+                number("psnr_y", worst, signed=True),
+                " to ".join(ssim),
+                number("psnr_rgb", report["gain_psnr_rgb"], signed=True),
+                f"{report['seconds_per_image']:.2f}",
+            ]
+        )
+    return markdown(header, rows)
+
+
+def usage_table(reports: Iterable[Mapping[str, Any]]) -> str:
+    """Returns a Markdown table of several evaluations: images in percent for each expert.
+
+    Args:
+        reports: Records with `expert_names` and each image's `expert`, of one network.
+    """
+    header, rows = ["", "layer"], []
+    for report in reports:
+        names, images = report["expert_names"], report["images"]
+        header[2:] = names
+        for layer in range(len(images[0]["expert"])):
+            chosen = [image["expert"][layer] for image in images]
+            shares = [chosen.count(index) / len(images) for index in range(len(names))]
+            rows.append([condition(report), str(layer), *(f"{share:.0%}" for share in shares)])
+    return markdown(header, rows)
+
+
+def condition(report: Mapping[str, Any]) -> str:
+    """Returns what the inputs of an evaluation were coded with, such as "VVC QP 27"."""
+    if "codec" not in report:
+        return "given images"
+    measure = "quality" if report["codec"] == "jpeg" else "QP"
+    return f"{report['codec'].upper()} {measure} {report['qp']}"
 
 
 def number(name: str, value: float | int | None, *, signed: bool = False) -> str:

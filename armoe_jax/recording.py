@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from armoe_jax.analysis import ExpertUsage
 from armoe_jax.restore import Restorer
 from armoe_jax.restore.canvas import from_unit, to_unit
 
@@ -25,7 +24,7 @@ class RecordingRestorer:
         if experts and not restorer.config.experts:
             raise ValueError("the network has no experts whose use could be recorded")
         self._restorer, self._with_experts = restorer, experts
-        self._choices: list[np.ndarray] = []
+        self._choices: list[list[int]] = []
         self._seconds: list[float] = []
 
     def __call__(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "hs ws c"]:
@@ -35,20 +34,19 @@ class RecordingRestorer:
         self._seconds.append(time.perf_counter() - start)
         return restored
 
-    def summary(self) -> dict[str, Any]:
-        """Returns the record of all images so far, JSON-able.
+    def add_to(self, report: dict[str, Any]) -> None:
+        """Adds the record of all images so far to the report of `evaluate_pairs` about them.
 
-        Returns:
-            `seconds_per_image`, the median (the first image of a size includes compilation); with
-            `experts` also `expert_usage`: {"experts": names, "layers": shares of each layer}.
+        Args:
+            report: Gets `seconds_per_image`, the median (the first image of a size includes
+                compilation); with `experts` also `expert_names`, and each of its `images` an
+                `expert`: the index of the chosen expert in every layer.
         """
-        record: dict[str, Any] = {"seconds_per_image": statistics.median(self._seconds)}
+        report["seconds_per_image"] = statistics.median(self._seconds)
         if self._with_experts:
-            names = self._restorer.config.experts
-            images = tuple(str(number) for number in range(len(self._choices)))
-            usage = ExpertUsage(names, images, np.stack(self._choices, axis=1))
-            record["expert_usage"] = {"experts": list(names), "layers": usage.shares.tolist()}
-        return record
+            report["expert_names"] = list(self._restorer.config.experts)
+            for image, choice in zip(report["images"], self._choices, strict=True):
+                image["expert"] = choice
 
     def _whole(self, image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "hs ws c"]:
         channels = self._restorer.config.in_chans
@@ -58,5 +56,5 @@ class RecordingRestorer:
                 "experts is recorded for images of the network's own kind only"
             )
         y, routing = self._restorer.apply(to_unit(image)[None], return_routing=True)
-        self._choices.append(np.asarray(routing.expert)[:, 0])
+        self._choices.append(np.asarray(routing.expert)[:, 0].tolist())
         return from_unit(np.asarray(y)[0], image.dtype)

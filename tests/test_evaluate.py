@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from armoe_jax.evaluate import evaluate_pairs
-from armoe_jax.evaluation_tables import image_table, markdown, summary_table, to_csv
+from armoe_jax.evaluation_tables import (
+    image_table,
+    markdown,
+    overview_table,
+    summary_table,
+    to_csv,
+    usage_table,
+)
 from armoe_jax.image_io import read_image
 from armoe_jax.metrics import ms_ssim, psnr, psnr_b, ssim
 from armoe_jax.ops.resize import imresize
@@ -162,3 +169,37 @@ def test_markdown_by_hand():
         "| longer |   - |",
     ]
     assert math.isclose(1.5, float(table.splitlines()[2].split("|")[2]))
+
+
+RECORD = {
+    **{"lq_psnr_y": 30.0, "psnr_y": 30.25, "gain_psnr_y": 0.25},
+    **{"lq_ssim_y": 0.9, "ssim_y": 0.91, "gain_psnr_rgb": 0.2, "seconds_per_image": 1.234},
+    "images": [
+        {"name": "a", "gain_psnr_y": 0.54, "expert": [0, 1]},
+        {"name": "b", "gain_psnr_y": -0.04, "expert": [1, 1]},
+    ],
+    "expert_names": ["dct", "haar"],
+}
+
+
+def test_overview_of_several_evaluations():
+    infinite = RECORD | {"images": [{"gain_psnr_y": None}], "gain_psnr_y": None}
+    records = [RECORD | {"codec": "vvc", "qp": 27}, infinite | {"codec": "jpeg", "qp": 10}, RECORD]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in overview_table(records).splitlines()
+    ]
+    ssim_and_rest = ["0.9000 to 0.9100", "+0.200", "1.23"]
+    assert rows[2] == ["VVC QP 27", "30.000", "30.250", "+0.250", "-0.040", *ssim_and_rest]
+    assert rows[3][:5] == ["JPEG quality 10", "30.000", "30.250", "-", "-"]
+    assert rows[4][0] == "given images"
+
+
+def test_usage_of_experts():
+    # Layer 0 sent a to dct and b to haar, layer 1 both to haar.
+    assert usage_table([RECORD | {"codec": "vvc", "qp": 27}]).splitlines() == [
+        "|           | layer | dct | haar |",
+        "| --------- | ----: | --: | ---: |",
+        "| VVC QP 27 |     0 | 50% |  50% |",
+        "| VVC QP 27 |     1 |  0% | 100% |",
+    ]

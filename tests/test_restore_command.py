@@ -349,7 +349,8 @@ class TestEvaluateOnTheFly:
             Image.fromarray(picture(32, 48)).save(coded, "JPEG", quality=30, subsampling="4:4:4")
             lq = np.asarray(Image.open(coded))
         report = json.loads(record.read_text())
-        assert report["jpeg"] == {"quality": 30, "subsampling": "4:4:4"}
+        assert (report["codec"], report["qp"]) == ("jpeg", 30)
+        assert report["settings"] == {"subsampling": "4:4:4"}
         assert report["lq_psnr_y"] == psnr(lq, picture(32, 48))
         saved = read_image(tmp_path / "saved" / "a.png").pixels
         np.testing.assert_array_equal(saved, shipped["car_small_jpeg"](lq))
@@ -360,19 +361,31 @@ class TestEvaluateOnTheFly:
         for i in range(3):
             write_image(tmp_path / "gt" / f"{i}.png", picture(20, 15, seed=i))
         arguments = ["--gt", tmp_path / "gt", "--lq", tmp_path / "gt"]
-        plain, usage = tmp_path / "plain.json", tmp_path / "usage.json"
+        plain, usage, csv = (tmp_path / name for name in ("plain.json", "usage.json", "u.csv"))
         assert self.evaluate(*arguments, "--json", plain) == 0
-        assert self.evaluate(*arguments, "--json", usage, "--expert-usage") == 0
+        assert self.evaluate(*arguments, "--json", usage, "--expert-usage", "--csv", csv) == 0
         plain, usage = json.loads(plain.read_text()), json.loads(usage.read_text())
         # Odd width and all: recording changes no pixel.
-        assert plain["images"] == usage["images"]
+        rows = [{k: v for k, v in image.items() if k != "expert"} for image in usage["images"]]
+        assert rows == plain["images"]
+        assert usage["expert_names"] == ["dct", "fft", "haar", "swt"]
         restorer = shipped["car_small_vvc"]
-        counts = [0, 0, 0, 0]
-        for i in range(3):
+        for i, image in enumerate(usage["images"]):
             x = jnp.asarray(picture(20, 15, seed=i)[None] / np.float32(255))
-            counts[int(restorer.apply(x, return_routing=True)[1].expert[0, 0])] += 1
-        assert usage["expert_usage"]["experts"] == ["dct", "fft", "haar", "swt"]
-        assert usage["expert_usage"]["layers"] == [[count / 3 for count in counts]]
+            routing = restorer.apply(x, return_routing=True)[1]
+            assert image["expert"] == np.asarray(routing.expert)[:, 0].tolist()
+        assert csv.read_text().splitlines()[1].endswith(f",{usage['images'][0]['expert']}")
+
+    def test_a_built_tree_says_what_it_was_coded_with(self, tmp_path, shipped):
+        write_image(tmp_path / "originals" / "a.png", picture(32, 48))
+        tree = tmp_path / "tree"
+        words = ["--source", tmp_path / "originals", "--codec", "jpeg", "--quality", 40]
+        assert main(["build-dataset", *map(str, [*words, "--out", tree])]) == 0
+        record = tmp_path / "report.json"
+        arguments = ["--gt", tree / "gt", "--lq", tree / "lq", "--json", record]
+        assert self.evaluate(*arguments) == 0
+        report = json.loads(record.read_text())
+        assert (report["codec"], report["qp"], report["colors"]) == ("jpeg", 40, "clean")
 
     def test_usage_errors(self, tmp_path, shipped, capsys):
         write_image(tmp_path / "gt" / "a.png", picture())

@@ -93,9 +93,8 @@ def run(args: argparse.Namespace) -> int:
         save_images=args.save_images,
         extended=True,
     )
-    report |= recorder.summary()
-    if args.jpeg_quality:
-        report["jpeg"] = {"quality": args.jpeg_quality, "subsampling": args.jpeg_subsampling}
+    recorder.add_to(report)
+    report |= _coding(args)
     if published:
         report["published"] = published
     summary = summary_table(report)
@@ -149,6 +148,20 @@ def _paths(args: argparse.Namespace) -> list[tuple[Path, Path | None]]:
     if args.lq:
         return [*match_stems(originals, images_in(args.lq))]
     return [(path, None) for path in originals]
+
+
+def _coding(args: argparse.Namespace) -> dict[str, Any]:
+    """Returns codec, quality and settings of the inputs, where they are known."""
+    from input_pipeline.manifest import MANIFEST, load_manifest
+
+    if args.jpeg_quality:
+        settings = {"subsampling": args.jpeg_subsampling}
+        return {"codec": "jpeg", "qp": args.jpeg_quality, "settings": settings}
+    tree = Path(args.lq).resolve().parent
+    if not (tree / MANIFEST).is_file():
+        return {}
+    manifest = load_manifest(tree)
+    return {name: manifest[name] for name in ("codec", "qp", "colors", "version", "settings")}
 
 
 def _model(args: argparse.Namespace, inputs: Iterable[Path | None]) -> str:
