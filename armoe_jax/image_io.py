@@ -7,9 +7,11 @@
 | JPEG | gray, RGB; CMYK is refused | 8 bits, 4:4:4, ICC, EXIF; no alpha |
 | WebP | 8 bits; animations are refused | 8 bits, alpha, ICC, EXIF; lossless by default |
 | AVIF | 10 and 12 bits are read at 8 | 8 bits, 4:4:4, alpha, ICC, EXIF |
+| BMP | 8 bits, gray, palette (as RGB) | 8 bits; no alpha, ICC or EXIF |
 
-Pillow reads and writes 8 bits. It reduces 16-bit colour to 8, so OpenCV reads those, and
-`png16` and tifffile write them. EXIF orientation is applied to the pixels and taken out of the tag.
+Pillow reads and writes 8 bits. It reduces 16-bit colour to 8, so OpenCV reads such PNGs and `png16`
+writes them, and `deep_tiff` does both for TIFF. EXIF orientation is applied to the pixels and taken
+out of the tag.
 """
 
 import dataclasses
@@ -34,6 +36,7 @@ FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".avif": "AVIF",
+    ".bmp": "BMP",
 }
 """Suffix -> Pillow's name of the format; also what folders are searched for."""
 
@@ -41,8 +44,11 @@ DEFAULT_QUALITY = {"JPEG": 95, "AVIF": 90}
 
 _DEEP_FORMATS = ("PNG", "TIFF")
 _ALPHA_FORMATS = ("PNG", "TIFF", "WEBP", "AVIF")
-_READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF")
+_READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+# What damaged headers make the libraries stumble over; their messages tell a user nothing.
+_STUMBLES = (TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
 _BYTE_MODES = {
     "1": "L",
     "L": "L",
@@ -91,6 +97,8 @@ def read_image(path: str | Path) -> Picture:
     if not data:
         raise ValueError(f"{path}: the file is empty")
     try:
+        if data[:4] in _TIFF_MAGIC and (picture := _deep_tiff(data)):
+            return picture
         with warnings.catch_warnings():
             # Pillow warns of files over 89 megapixels (tiles cope; over 179 it refuses) and of odd
             # metadata; whatever spoils the pixels raises.
@@ -104,6 +112,8 @@ def read_image(path: str | Path) -> Picture:
     except _DECODE_ERRORS as error:
         detail = "not an image, or damaged" if "BytesIO" in str(error) else error
         raise ValueError(f"{path}: cannot be read as an image: {detail}") from error
+    except _STUMBLES as error:
+        raise ValueError(f"{path}: cannot be read as an image: it is damaged") from error
 
 
 def write_image(path: str | Path, picture: Picture | np.ndarray, *, quality: int | None = None):
@@ -162,7 +172,9 @@ def _decode(image: Image.Image, data: bytes, path: Path) -> Picture:
     image.load()
     exif = image.getexif()
     orientation = exif.pop(ExifTags.Base.Orientation, 1)
-    planes = _deep_planes(data, image, path) if _is_deep(image, data) else _byte_planes(image, path)
+    # The bit depth of a PNG stands in the IHDR chunk, always the first; Pillow's mode hides it.
+    deep = image.format == "PNG" and data[24] == 16
+    planes = _deep_planes(data, path) if deep else _byte_planes(image, path)
     color, alpha = _split_alpha(planes)
     return Picture(
         pixels=_upright(color, orientation),
@@ -183,39 +195,32 @@ def _byte_planes(image: Image.Image, path: Path) -> np.ndarray:
     return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
-def _is_deep(image: Image.Image, data: bytes) -> bool:
-    """Tells whether the file stores more than 8 bits a sample (Pillow's mode does not)."""
-    if image.format == "PNG":
-        return data[24] == 16  # bit depth in the IHDR chunk, always the first
-    if image.format == "TIFF":
-        return max(_tag(image, "BitsPerSample", (8,))) > 8
-    return False
+def _deep_tiff(data: bytes) -> Picture | None:
+    """Reads a TIFF of more than 8 bits; None if it has no more, which is Pillow's business."""
+    from armoe_jax import deep_tiff  # takes a tenth of a second, and few images are TIFFs
+
+    if deep_tiff.bits_per_sample(data) <= 8:
+        return None
+    tiff = deep_tiff.read_deep_tiff(data)
+    return Picture(
+        pixels=_upright(tiff.color, tiff.orientation),
+        alpha=None if tiff.alpha is None else _upright(tiff.alpha, tiff.orientation),
+        icc_profile=tiff.icc_profile,
+    )
 
 
-def _deep_planes(data: bytes, image: Image.Image, path: Path) -> np.ndarray:
+def _deep_planes(data: bytes, path: Path) -> np.ndarray:
+    """Reads the samples of a 16-bit PNG."""
     import cv2  # takes a fifth of a second, and 16 bits are rare
 
     planes = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if (
-        planes is None
-        or planes.dtype != np.uint16
-        or image.mode not in ("I;16", "I;16B", "RGB", "RGBA")
-    ):
-        bits = _tag(image, "BitsPerSample", (16,)) if image.format == "TIFF" else (16,)
-        raise _RefusedError(
-            f"{path}: {bits} bits a sample of mode {image.mode!r} are not supported; "
-            "supported are 8 and 16 bits of unsigned gray or RGB"
-        )
+    if planes is None or planes.dtype != np.uint16:
+        raise _RefusedError(f"{path}: 16-bit PNG that cannot be read; it may be damaged")
     if planes.ndim == 2:
         return planes
     planes = planes[..., [2, 1, 0, 3][: planes.shape[2]]]
-    png_gray_with_alpha = image.format == "PNG" and data[25] == 4
-    return planes[..., [0, 3]] if png_gray_with_alpha else planes
-
-
-def _tag(image: Image.Image, name: str, default: Any) -> Any:
-    value = image.tag_v2.get(ExifTags.Base[name].value, default)  # type: ignore[attr-defined]
-    return value if isinstance(value, tuple) else (value,)
+    gray_with_alpha = data[25] == 4
+    return planes[..., [0, 3]] if gray_with_alpha else planes
 
 
 def _split_alpha(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -276,16 +281,6 @@ def _encode_bytes(picture: Picture, image_format: str, quality: int | None) -> b
 def _encode_deep(picture: Picture, image_format: str) -> bytes:
     if image_format == "PNG":
         return encode_png16(_stacked(picture), icc_profile=picture.icc_profile, exif=picture.exif)
-    import tifffile
+    from armoe_jax.deep_tiff import encode_deep_tiff
 
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        _stacked(picture),
-        photometric="rgb" if picture.pixels.ndim == 3 else "minisblack",
-        planarconfig="contig" if picture.pixels.ndim == 3 or picture.alpha is not None else None,
-        extrasamples=None if picture.alpha is None else ["unassalpha"],
-        compression="zlib",
-        iccprofile=picture.icc_profile,
-    )
-    return buffer.getvalue()
+    return encode_deep_tiff(picture.pixels, alpha=picture.alpha, icc_profile=picture.icc_profile)

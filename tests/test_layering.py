@@ -20,6 +20,7 @@ NUMPY_ONLY = ("armoe_jax.metrics", "armoe_jax.ops.resize")
 # Pixels and processes: know neither the network nor JAX.
 TOOLS = (
     "armoe_jax.atomic_file",
+    "armoe_jax.deep_tiff",
     "armoe_jax.evaluation_tables",
     "armoe_jax.huge_pages",
     "armoe_jax.image_files",
