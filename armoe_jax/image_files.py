@@ -4,11 +4,13 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
+from absl import logging
+
 from armoe_jax.image_io import FORMATS
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Path]:
-    """Expands files, folders and glob patterns.
+    """Expands files, folders and glob patterns; logs what is left out of a folder.
 
     Args:
         inputs: Files (of any suffix), folders (their images, not those of sub-folders), and
@@ -25,7 +27,9 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
     for entry in inputs:
         path = Path(entry)
         if path.is_dir():
-            found |= dict.fromkeys(images_in(path))
+            images = images_in(path)
+            found |= dict.fromkeys(images)
+            _log_left_out(path, images)
         elif path.exists():
             found[path] = None
         elif glob.has_magic(str(entry)):
@@ -111,6 +115,18 @@ def match_stems(gt: Sequence[Path], lq: Sequence[Path]) -> list[tuple[Path, Path
                 "matched by stem"
             )
     return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
+
+
+def _log_left_out(folder: Path, images: Sequence[Path]) -> None:
+    files = {path for path in folder.iterdir() if path.is_file() and path.name[0] != "."}
+    others = sorted(files.difference(images))
+    if others:
+        logging.info(
+            "%s: %d files without the suffix of an image are left out, such as %s",
+            folder,
+            len(others),
+            others[0].name,
+        )
 
 
 def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:

@@ -27,6 +27,12 @@ def test_files_folders_and_patterns(folder):
     assert names(find_images([folder / "b.png", str(folder / "*.png")])) == ["b.png"]
 
 
+def test_what_a_folder_leaves_out_is_told(folder, caplog):
+    with caplog.at_level("INFO"):
+        find_images([folder])
+    assert "1 files without the suffix of an image are left out, such as notes.txt" in caplog.text
+
+
 def test_missing_inputs_are_named(folder):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_images([folder / "nowhere.png"])

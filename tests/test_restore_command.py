@@ -93,7 +93,7 @@ def test_folder_with_every_kind_and_one_bad_file(tmp_path, checkpoint, restorer,
     captured = capsys.readouterr()
     assert "restored 5 of 6 images" in captured.out
     assert captured.err.count("failed:") == 1
-    assert "broken.jpg" in captured.err
+    assert captured.err.count("broken.jpg") == 1
     assert sorted(path.name for path in out.iterdir()) == [
         *("deep.png", "gray.tif", "lossless.webp", "photo.jpeg", "rgba.png"),
     ]
@@ -166,7 +166,7 @@ def test_options_reach_the_restorer(tmp_path, checkpoint):
         (["{dir}/a.png", "-o", "{dir}/o", "--tile", "many"], "'many' is not auto"),
         (["{dir}/a.png", "-o", "{dir}/o", "--tile", "9"], "tile is 9"),
         (["{dir}/a.png", "-o", "{dir}/o", "--checkpoint", "{dir}/no.pth"], "no checkpoint"),
-        (["{dir}/a.png", "-o", "{dir}/o", "--format", "bmp"], "'bmp' is unknown"),
+        (["{dir}/a.png", "-o", "{dir}/o", "--format", "gif"], "'gif' is unknown"),
         (["{dir}/a.png", "{dir}/sub/a.png", "-o", "{dir}/o"], "would both become"),
         (["{dir}/a.png"], "-o/--output"),
     ],

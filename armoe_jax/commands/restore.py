@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format",
         default="",
         metavar="EXT",
-        help="png, jpg, webp, tiff or avif (default: the input's)",
+        help="png, jpg, webp, tiff, avif or bmp (default: the input's)",
     )
     parser.add_argument(
         "--quality",
@@ -116,7 +116,7 @@ def _run_videos(
         report=sys.stdout.write,
     )
     for video, message in failures:
-        sys.stderr.write(f"failed: {video}: {message}\n")
+        _report_failure(video, message)
     return 1 if failures else 0
 
 
@@ -137,7 +137,7 @@ def _run_images(inputs: list[str], args: argparse.Namespace, restorers: Restorer
         f"{args.output}\n"
     )
     for item, message in failures:
-        sys.stderr.write(f"failed: {item.source}: {message}\n")
+        _report_failure(item.source, message)
     return 1 if failures else 0
 
 
@@ -226,6 +226,11 @@ def _scaled_alpha(picture: "Picture", scale: int):
     peak = np.iinfo(picture.alpha.dtype).max
     large = imresize(picture.alpha.astype(np.float32) / peak, float(scale))
     return np.rint(np.clip(large, 0, 1) * peak).astype(picture.alpha.dtype)
+
+
+def _report_failure(path: Path, message: str) -> None:
+    # Readers name the file themselves; once is enough.
+    sys.stderr.write(f"failed: {path}: {message.removeprefix(f'{path}: ')}\n")
 
 
 def _one_line(error: BaseException) -> str:
