@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
 from jax.experimental import multihost_utils
-from jaxtyping import Array, UInt32
 from orbax.checkpoint import checkpoint_managers as policies
 
+from armoe_jax import checkpoint_arrays
+from armoe_jax.checkpoint_arrays import fingerprint
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.train_state import TrainState, as_variables
 
@@ -121,16 +121,20 @@ class Checkpointer:
             OSError: This or an earlier save failed; older checkpoints are intact.
         """
         step = int(state.step)
+        self.wait()
         try:
-            self._manager.wait_until_finished()
             if step in self._manager.all_steps():
                 self._manager.delete(step)
             items = _split(state)
             full_meta = dict(meta) | {
                 "step": step,
                 "fingerprints": {name: fingerprint(item) for name, item in items.items()},
+                "empty": {n: checkpoint_arrays.empty_shapes(item) for n, item in items.items()},
             }
-            args = {name: ocp.args.StandardSave(item) for name, item in items.items()}
+            args = {
+                name: ocp.args.StandardSave(checkpoint_arrays.fill_empty(item))
+                for name, item in items.items()
+            }
             self._manager.save(
                 step,
                 args=ocp.args.Composite(**args, meta=ocp.args.JsonSave(full_meta)),
@@ -191,9 +195,15 @@ class Checkpointer:
 
     def _read_state(self, step: int, like: TrainState, meta: Meta) -> TrainState:
         wanted = _split(like)
-        args = {name: ocp.args.StandardRestore(item) for name, item in wanted.items()}
+        args = {
+            name: ocp.args.StandardRestore(checkpoint_arrays.fill_empty(item))
+            for name, item in wanted.items()
+        }
         restored = self._manager.restore(step, args=ocp.args.Composite(**args))
-        items = {name: restored[name] for name in wanted}
+        items = {
+            name: checkpoint_arrays.restore_empty(restored[name], item)
+            for name, item in wanted.items()
+        }
         _check_fingerprints(items, meta)
         return _join(items, like)
 
@@ -265,31 +275,6 @@ def load_workdir(path: str | Path, key: str = "auto") -> tuple[ARMoEConfig, dict
                     _first_line(error),
                 )
     raise ValueError(f"all checkpoints in {folder} are damaged")
-
-
-def fingerprint(tree: PyTree) -> list[int]:
-    """Returns one number per array that changes if any single element of it changes.
-
-    Computed on the devices that hold the arrays; independent of how they are split.
-    """
-    # One small program per shape: a single one for thousands of arrays compiles for a minute.
-    return [int(x) for x in jax.device_get([_fingerprint(leaf) for leaf in jax.tree.leaves(tree)])]
-
-
-@jax.jit
-def _fingerprint(x: Array) -> UInt32[Array, ""]:
-    """Returns sum_i (2 i + 1) word_i modulo 2^32: odd factors, so one change never vanishes."""
-    if x.dtype == jnp.bool_:
-        x = x.astype(jnp.uint8)
-    unsigned = {1: jnp.uint8, 2: jnp.uint16}.get(x.dtype.itemsize, jnp.uint32)
-    words = jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
-    position = jnp.zeros(words.shape, jnp.uint32)
-    stride = 1
-    for axis in reversed(range(words.ndim)):
-        index = jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-        position = position + index * jnp.uint32(stride % 2**32)
-        stride *= words.shape[axis]
-    return jnp.sum(words * (2 * position + 1), dtype=jnp.uint32)
 
 
 def _make_manager(folder: Path, options: ocp.CheckpointManagerOptions) -> ocp.CheckpointManager:
@@ -368,8 +353,10 @@ def _read_variables(
     )
     args = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
     variables = manager.restore(step, args=args)[item]
+    empty = meta.get("empty", {}).get(item, {})  # absent from checkpoints of early versions
+    variables = checkpoint_arrays.with_empty_shapes(variables, empty)
     _check_fingerprints({item: variables}, meta)
-    return jax.tree.map(np.asarray, variables)
+    return variables
 
 
 def _complete_steps(folder: Path) -> list[int]:

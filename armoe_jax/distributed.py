@@ -36,6 +36,11 @@ def initialize(config: Mapping[str, Any]) -> None:
     logging.info("process %d of %d", jax.process_index(), jax.process_count())
 
 
+def is_helper() -> bool:
+    """Returns whether this is one of several processes, and not the one that logs and writes."""
+    return jax.distributed.is_initialized() and jax.process_index() > 0
+
+
 def _choose(configured: int, variable: str) -> int | None:
     """Returns the configured number, else the environment's, else None."""
     if configured >= 0:

@@ -33,6 +33,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if _MODE.value == "train":
             distributed.initialize(config.distributed.to_dict())
+            if distributed.is_helper():
+                logging.set_verbosity(logging.WARNING)
         return _run(config, workdir)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         return _complain(error, USAGE_ERROR)
@@ -119,8 +121,11 @@ def _quiet_libraries() -> None:
 
 
 def _from_here_or_important(record: python_logging.LogRecord) -> bool:
-    ours = any(name in Path(record.pathname).parts for name in ("armoe_jax", "input_pipeline"))
-    return ours or record.levelno >= python_logging.WARNING
+    parts = Path(record.pathname).parts
+    if "armoe_jax" in parts or "input_pipeline" in parts:
+        return True
+    # What goes wrong in a checkpoint reaches us as an exception; that is told, once.
+    return record.levelno >= python_logging.WARNING and not {"orbax", "asyncio"} & {*parts}
 
 
 def entry_point() -> None:

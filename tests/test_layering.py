@@ -37,6 +37,7 @@ NETWORK = ("armoe_jax.models", "armoe_jax.experts", "armoe_jax.ops", "armoe_jax.
 SUPPORT = (
     "armoe_jax.analysis",
     "armoe_jax.checkpoint",
+    "armoe_jax.checkpoint_arrays",
     "armoe_jax.compilation_cache",
     "armoe_jax.convert",
     "armoe_jax.distributed",

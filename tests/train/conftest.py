@@ -1,5 +1,6 @@
 """Tiny pairs of images and a tiny configuration, shared by the tests of training."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -41,3 +42,14 @@ def tiny_flags(pairs_dir: Path) -> list[str]:
 def xla_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all processes of a test session find what one of them has compiled."""
     return tmp_path_factory.mktemp("xla")
+
+
+@pytest.fixture(scope="session")
+def finished_run(
+    tmp_path_factory: pytest.TempPathFactory, tiny_flags: list[str], xla_cache: Path
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Working directory and output of an uninterrupted run, a process of its own."""
+    workdir = tmp_path_factory.mktemp("finished_run")
+    result = training_runs.run(workdir, tiny_flags, xla_cache)
+    assert result.returncode == 0, result.stderr
+    return workdir, result

@@ -6,7 +6,6 @@ gradients and losses can.
 """
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +24,6 @@ TWO_PROCESSES = [{"name": "processes", "devices": 0, "fsdp": False}]
 SETTINGS = ("eight", "fsdp", "processes")
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def train(setups, local_devices, num_processes, *, x64, out, pairs, cache):
     job = {
         "setups": setups,
@@ -39,7 +32,7 @@ def train(setups, local_devices, num_processes, *, x64, out, pairs, cache):
         "overrides": runs.tiny_overrides(pairs) | {"train.batch_size": 16},
         "num_steps": NUM_STEPS,
         "out": str(out),
-        "coordinator": f"127.0.0.1:{free_port()}",
+        "coordinator": f"127.0.0.1:{runs.free_port()}",
         "num_processes": num_processes,
     }
     program = [sys.executable, str(Path(__file__).parent / "equality_worker.py")]

@@ -1,7 +1,14 @@
+import logging
+import re
+
+import jax
 import numpy as np
 import pytest
 
-from armoe_jax import warm_start
+from armoe_jax import load_pretrained, sharding, train, train_state, warm_start
+from armoe_jax.checkpoint import load_workdir
+from armoe_jax.image_io import read_image
+from armoe_jax.models import build_model
 
 FRESH = {
     "params": {"conv": {"kernel": np.zeros((3, 3, 2, 4), np.float32)}, "last": np.zeros(3)},
@@ -42,3 +49,56 @@ def test_long_lists_are_cut():
     source = {"params": {f"p{i}": np.zeros(1) for i in range(50)}}
     _, report = warm_start.merge({"params": {}}, source)
     assert "and 30 more" in str(report)
+
+
+def fresh_state(config):
+    """The state that a new run starts with."""
+    model = build_model(config.model.to_dict())
+    options = train.make_step_options(config, model)
+    shapes = jax.eval_shape(
+        lambda: train.initial_state(config, model, options, train.init(model, config))
+    )
+    placement = train_state.shardings(shapes, sharding.make_mesh(1), fsdp=False)
+    return train.fresh_state(config, model, options, placement)
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_the_averages_of_another(finished_run, tiny_config, caplog):
+    tiny_config.train.init_from = str(finished_run[0])
+    with caplog.at_level(logging.INFO, logger="absl"):
+        state = fresh_state(tiny_config)
+    _, source = load_workdir(finished_run[0], "params_ema")
+    for got in (state.variables, state.best_variables):
+        jax.tree.map(np.testing.assert_array_equal, got, source)
+    assert int(state.step) == 0
+    assert f"loaded {len(jax.tree.leaves(source))} arrays" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_run_with_other_experts_takes_what_fits(finished_run, tiny_config, caplog):
+    tiny_config.train.init_from = str(finished_run[0])
+    tiny_config.model.experts = ("dct", "haar", "swt")
+    kernel = "params/group_0/block_0/moe/gate/dense2/kernel"
+    # The gate's last layer has an output an expert.
+    listed = rf"{kernel} \(32, 2\) -> \(32, 3\).*init_partial=True"
+    with pytest.raises(ValueError, match=listed):
+        fresh_state(tiny_config)
+    tiny_config.train.init_partial = True
+    with caplog.at_level(logging.INFO, logger="absl"):
+        state = fresh_state(tiny_config)
+    assert re.search(r"not in the checkpoint \(\d+\): params/.*moe/swt/fusion", caplog.text)
+    _, source = load_workdir(finished_run[0])
+    np.testing.assert_array_equal(
+        state.params["conv_first"]["kernel"], source["params"]["conv_first"]["kernel"]
+    )
+
+
+@pytest.mark.slow
+def test_a_run_is_a_pretrained_model(finished_run, pairs_dir):
+    workdir, _ = finished_run
+    model = load_pretrained(workdir)
+    restored = model(read_image(pairs_dir / "eval" / "lq" / "image0.png").pixels)
+    want = read_image(workdir / "restored" / "image0.png").pixels
+    # The run's process compiled without optimisation: halves may round the other way.
+    assert np.abs(restored.astype(int) - want).max() <= 1
+    assert np.mean(restored == want) > 0.99

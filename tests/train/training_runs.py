@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -62,43 +63,58 @@ def flags_of(overrides: dict[str, Any]) -> list[str]:
     return [f"--config.{name}={value}" for name, value in overrides.items()]
 
 
-def environment(cache: Path) -> dict[str, str]:
+def environment(cache: Path, devices: int = 1) -> dict[str, str]:
     """Returns variables that let all runs of a test session share compiled programs."""
     return {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
 
 
-def command(workdir: Path, flags: list[str], config: str = "configs/car_qp27.py") -> list[str]:
+def command(workdir: Path, flags: list[str]) -> list[str]:
     """Returns the command line of a run."""
-    program = [sys.executable, "-m", "armoe_jax.main", "--config", config]
+    program = [sys.executable, "-m", "armoe_jax.main", "--config", "configs/car_qp27.py"]
     return [*program, "--workdir", str(workdir), *flags]
 
 
 def run(
-    workdir: Path, flags: list[str], cache: Path, **options: Any
+    workdir: Path, flags: list[str], cache: Path, *, devices: int = 1
 ) -> subprocess.CompletedProcess[str]:
     """Runs to the end."""
     return subprocess.run(
-        command(workdir, flags, **options),
+        command(workdir, flags),
         cwd=ROOT,
-        env=environment(cache),
+        env=environment(cache, devices),
         capture_output=True,
         text=True,
         timeout=PATIENCE,
     )
 
 
-def start(workdir: Path, flags: list[str], cache: Path) -> "subprocess.Popen[str]":
-    """Starts a run; its output goes to WORKDIR.log."""
-    with Path(f"{workdir}.log").open("a") as log:
+def start(
+    workdir: Path, flags: list[str], cache: Path, *, devices: int = 1, log: str = "log"
+) -> "subprocess.Popen[str]":
+    """Starts a run; its output goes to WORKDIR.LOG."""
+    with Path(f"{workdir}.{log}").open("a") as stream:
         return subprocess.Popen(
-            command(workdir, flags), cwd=ROOT, env=environment(cache), stdout=log, stderr=log
+            command(workdir, flags),
+            cwd=ROOT,
+            env=environment(cache, devices),
+            stdout=stream,
+            stderr=stream,
+            text=True,
         )
+
+
+def free_port() -> int:
+    """Returns a port that nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 def wait_for_line(process: "subprocess.Popen[str]", workdir: Path, step: int) -> None:
