@@ -472,6 +472,10 @@ class TestInBrowser:
         view.wait()
         assert view.find("image-name").text == "beta"
         assert len(view.browser.find_elements("css selector", "#image-experts span")) == 3
+        label = view.find("experts-label").text
+        assert label.startswith("Experts, first layer to last: ")
+        # Each of the three layers took one expert.
+        assert sum(int(part.split(" in ")[1]) for part in label.split(": ")[1].split(", ")) == 3
         view.choose("run", "2")
         assert view.find("image-name").text == "beta"
         row = "#metrics tbody tr[data-run='JPEG quality 80'][data-image='alpha']"

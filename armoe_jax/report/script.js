@@ -251,7 +251,14 @@
       group.append(term, value);
       return group;
     }));
-    byId("image-experts").replaceChildren(...(image.experts ?? []).map((expert, layer) => {
+    const chosen = image.experts ?? [];
+    const counts = (run.experts ?? [])
+      .map((name, expert) => [name, chosen.filter((one) => one === expert).length])
+      .filter(([, count]) => count > 0);
+    byId("experts-label").textContent = chosen.length
+      ? `Experts, first layer to last: ${counts.map(([name, count]) => `${name} in ${count}`).join(", ")}`
+      : "";
+    byId("image-experts").replaceChildren(...chosen.map((expert, layer) => {
       const cell = document.createElement("span");
       cell.style.background = run.colors[expert % run.colors.length];
       cell.title = `layer ${layer}: ${run.experts[expert]}`;
