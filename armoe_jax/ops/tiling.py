@@ -2,6 +2,19 @@
 
 Each axis is planned by itself; a tile is a span of rows and a span of columns. Neighbouring spans
 hand over in a fade: weights fall from 1 to 0 in one and rise in the other, and sum to 1 everywhere.
+
+How far a tiled output is from that of the whole image, as PSNR between the two, not rounded (mean
+of three Kodak images cut to 512x512, JPEG quality 10, a network of one block and 64 channels that
+gains 0.42 dB; its output is 42.6 dB from its input):
+
+| tile | overlap | PSNR | largest difference, levels of 255 | change of the gain |
+|---|---|---|---|---|
+| 64 | 16 | 59.7 dB | 8.3 | -0.005 dB |
+| 128 | 16 | 78.3 dB | 1.2 | below 0.001 dB |
+| 128 | 32 | 77.8 dB | 1.2 | below 0.001 dB |
+| 128 | 64 | 78.6 dB | 1.3 | below 0.001 dB |
+
+Experts chosen once for the whole image instead of by each tile change this by at most 0.1 dB.
 """
 
 import dataclasses
