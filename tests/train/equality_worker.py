@@ -1,4 +1,4 @@
-"""Trains some steps in one setting and writes losses, first gradients and parameters to a file.
+"""Trains in one setting and writes losses, Adam's first moments and parameters to a file.
 
 Run as a program by test_equality.py, one process (or two) for each setting:
     python equality_worker.py JSON
@@ -46,7 +46,6 @@ def main(job: dict[str, Any]) -> None:
 def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
     from armoe_jax import sharding, train, train_state
     from armoe_jax.models import build_model
-    from armoe_jax.train_step import make_gradients
     from input_pipeline import pipeline
 
     mesh = sharding.make_mesh(config.sharding.num_devices)
@@ -58,7 +57,6 @@ def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
     placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
     state = train.fresh_state(config, model, options, placement)
     step_fn = train.compile_for(config, model, options, mesh, state)
-    gradients = jax.jit(make_gradients(model, options), out_shardings=sharding.replicated(mesh))
     result: dict[str, np.ndarray] = {}
     losses = []
     with pipeline.train_loader(
@@ -71,10 +69,12 @@ def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
     ) as batches:
         for step, batch in enumerate(batches):
             placed = sharding.place_batch({k: batch[k] for k in ("lq", "gt")}, mesh)
-            if step == 0:
-                result |= flat("grad", jax.device_get(gradients(state, placed)))
             state, info = step_fn(state, placed)
             losses.append(np.asarray(info.loss))
+            if step == 0:
+                # Adam's first moment is 1 - b1 times the first gradient.
+                moment = sharding.gather_on_host(state.opt_state[1].mu, mesh)
+                result |= flat("grad", moment)
     result["losses"] = np.stack(losses)
     result |= flat("param", sharding.gather_on_host(state.params, mesh))
     result |= flat("ema", sharding.gather_on_host(state.ema["params"], mesh))

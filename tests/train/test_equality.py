@@ -21,6 +21,10 @@ SINGLE_PROCESS = [
     {"name": "fsdp", "devices": 8, "fsdp": True},
 ]
 TWO_PROCESSES = [{"name": "processes", "devices": 0, "fsdp": False}]
+# No skip: a network that starts as the identity has first gradients of rounding noise only.
+OVERRIDES = {"train.batch_size": 16, "model.global_skip": False, "train.loss": "l1"}
+# One constant more in all logits of a softmax changes nothing: its gradient is rounding noise.
+WITHOUT_EFFECT = ("pos_bias_0/dense3/bias", "pos_bias_1/dense3/bias")
 SETTINGS = ("eight", "fsdp", "processes")
 
 
@@ -29,7 +33,7 @@ def train(setups, local_devices, num_processes, *, x64, out, pairs, cache):
         "setups": setups,
         "local_devices": local_devices,
         "x64": x64,
-        "overrides": runs.tiny_overrides(pairs) | {"train.batch_size": 16},
+        "overrides": runs.tiny_overrides(pairs) | OVERRIDES,
         "num_steps": NUM_STEPS,
         "out": str(out),
         "coordinator": f"127.0.0.1:{runs.free_port()}",
@@ -61,31 +65,35 @@ def results(request, tmp_path_factory, pairs_dir, xla_cache):
     return request.param, {path.stem: dict(np.load(path)) for path in out.glob("*.npz")}
 
 
-def largest_difference(got, want, prefix):
-    """Returns the largest difference relative to each array's largest value."""
-    names = [name for name in want if name.startswith(prefix) and np.abs(want[name]).max() > 0]
-    assert names
-    return max(np.abs(got[n] - want[n]).max() / np.abs(want[n]).max() for n in names)
+def largest_difference(got, want, prefix, *, gate=None):
+    """Returns the largest difference relative to each array's largest value.
+
+    With `gate`, only of the gates' arrays (True) or only of the others (False).
+    """
+    names = [n for n in want if n.startswith(prefix) and not n.endswith(WITHOUT_EFFECT)]
+    names = [n for n in names if gate is None or ("/gate/" in n) == gate]
+    largest = {n: np.abs(want[n]).max() for n in names}
+    return max(np.abs(got[n] - want[n]).max() / largest[n] for n in names if largest[n] > 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_settings_agree(results, setting, record_property):
+def test_settings_agree(results, setting):
     kind, of = results
     got, want = of[setting], of["one"]
     assert got["losses"].dtype == kind
     assert len(got["losses"]) == NUM_STEPS
     loss = np.max(np.abs(got["losses"] - want["losses"]) / want["losses"])
-    grad = largest_difference(got, want, "grad/")
-    param = largest_difference(got, want, "param/")
-    record_property("differences", {"loss": loss, "grad": grad, "param": param})
     if kind == "float64":
         assert loss < 1e-5
-        assert param < 1e-5
+        assert largest_difference(got, want, "grad/") < 1e-5
+        assert largest_difference(got, want, "param/") < 1e-5
         assert largest_difference(got, want, "ema/") < 1e-5
     else:
         assert loss < 1e-3
-        assert grad < 1e-4
+        assert largest_difference(got, want, "grad/", gate=False) < 1e-4
+        # Batch norm's backward pass subtracts nearly equal numbers: five digits of them are left.
+        assert largest_difference(got, want, "grad/", gate=True) < 1e-3
 
 
 @pytest.mark.slow

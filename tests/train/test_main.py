@@ -213,9 +213,10 @@ def test_a_full_disk_is_one_clear_line_and_older_checkpoints_stay(
         timeout=runs.PATIENCE,
     )
     assert result.returncode == 1, result.stderr
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("armoe_jax.main: could not finish a checkpoint")
-    assert f"the checkpoints of steps {before} are intact" in last
+    # Threads of the checkpoint library may complain beside it.
+    (told,) = [x for x in result.stderr.splitlines() if x.startswith("armoe_jax.main: ")]
+    assert "could not" in told
+    assert f"the checkpoints of steps {before} are intact" in told
     assert runs.steps(workdir) == before
     result = runs.run(workdir, [*flags, "--config.train.num_steps=15"], cache)
     assert result.returncode == 0, result.stderr
