@@ -16,6 +16,7 @@ COMMANDS = {
     "benchmark": "armoe_jax.commands.benchmark",
     "report": "armoe_jax.commands.report",
     "export": "armoe_jax.commands.export",
+    "demo": "armoe_jax.commands.demo",
 }
 """Sub-command -> module with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`."""
 

@@ -25,6 +25,7 @@ TOOLS = (
     "armoe_jax.huge_pages",
     "armoe_jax.image_files",
     "armoe_jax.image_io",
+    "armoe_jax.model_card",
     "armoe_jax.model_choice",
     "armoe_jax.png16",
     "armoe_jax.progress",
@@ -66,9 +67,12 @@ RESTORE = (
 )
 JUDGE = ("armoe_jax.benchmark", "armoe_jax.benchmark_report", "armoe_jax.report", "armoe_jax.video")
 TRAIN = (
+    "armoe_jax.demo",
     "armoe_jax.final_report",
+    "armoe_jax.replay",
     "armoe_jax.train",
     "armoe_jax.train_loop",
+    "armoe_jax.training_record",
     "armoe_jax.validation",
 )
 PROGRAMS = ("armoe_jax.main", "armoe_jax.cli", "armoe_jax.commands", "scripts")

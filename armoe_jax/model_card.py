@@ -1,0 +1,126 @@
+"""The model card of weights that come with the package: a record of facts as Markdown."""
+
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from armoe_jax.evaluation_tables import condition, markdown, number, usage_table
+
+TEMPLATE = string.Template("""\
+# $name
+
+A small ARMoE network that removes artifacts of $artifacts from 8-bit RGB images: one network for
+all of these qualities, told none of them. Weights: `$name.safetensors`, $parameters parameters,
+$bytes bytes, SHA-256 `$sha256`.
+
+    armoe-jax restore photo.png -o restored.png --model $name
+
+## Licence
+
+**Research and non-commercial use only; not under the Apache License of the code.** The images that
+the network was trained on are offered on such terms; see `NOTICE.md` beside this file.
+
+## Training
+
+Data: the train part of BSDS500 (200 JPEG images, halved, which removes most of their own
+artifacts) and 171 further photographs: 91 of Urban100, and 80 of Sun-Hays80, halved. No image of a
+test set. $coding Clean colour conversion. No result on Urban100 or BSDS500's train images may be
+reported with these weights.
+
+Recipe: $loss loss, Adam, learning rate $rate ($schedule), batches of $batch patches of
+$patch x $patch pixels, flips and transposition, seed $seed; moving average of the weights.
+$steps of $planned steps, $hours hours of wall-clock time ($device, which did other work as well),
+$speed images/s.
+
+    $command
+
+The losses of the first $num_first steps are in `$name.json`; repeat them with
+
+    python scripts/ship_weights.py repeat $name $places
+
+Validation during training, on a few Kodak images (PSNR-Y in dB): $curve.
+
+## Results
+
+$results
+
+## Limits
+
+Trained on photographs, on still pictures of one encoder and its all-intra mode; other codecs,
+screen content and drawings were not measured. Not for images of the `paper` colour mode. It looks
+at one picture at a time, and a picture that is hardly compressed may lose rather than gain: see the
+worst image above. Gains of a network of this size are small.
+""")
+
+NOT_MEASURED = "Not measured yet."
+
+
+def render(record: Mapping[str, Any]) -> str:
+    """Returns the card of a record that `scripts/ship_weights.py` has written."""
+    config, training = record["config"], record["training"]
+    data, train = config["data"], config["train"]
+    return TEMPLATE.substitute(
+        name=record["name"],
+        parameters=f"{record['num_parameters']:,}",
+        bytes=f"{record['num_bytes']:,}",
+        sha256=record["sha256"],
+        artifacts=_artifacts(data),
+        coding=_coding(data),
+        loss=train["loss"],
+        rate=config["optim"]["learning_rate"],
+        schedule=config["optim"]["schedule"],
+        batch=train["batch_size"],
+        patch=data["patch_size"],
+        seed=train["seed"],
+        steps=f"{record['step']:,}",
+        planned=f"{train['num_steps']:,}",
+        hours=training["hours"],
+        device=record["device"],
+        speed=training["images_per_second"],
+        command=record["command"],
+        num_first=len(record["first_losses"]),
+        places=" ".join(f"--place {name}=DIR" for name in record["places"]),
+        curve=_curve(training["curve"]),
+        results=_results(record.get("results", [])),
+    )
+
+
+def _artifacts(data: Mapping[str, Any]) -> str:
+    if data["source"] == "jpeg":
+        low, high = data["jpeg_quality"]
+        return f"JPEG (quality {low} to {high}, {' and '.join(data['jpeg_subsampling'])})"
+    qps = data["qps"] or [data["qp"]]
+    return f"{data['codec'].upper()} (QP {min(qps)} to {max(qps)})"
+
+
+def _coding(data: Mapping[str, Any]) -> str:
+    if data["source"] == "jpeg":
+        return "Patches are coded as JPEG on the fly, at a random quality each, by Pillow."
+    qps = ", ".join(map(str, data["qps"] or [data["qp"]]))
+    return f"Coded all-intra by `armoe-jax build-dataset --codec {data['codec']}` at QP {qps}."
+
+
+def _curve(curve: Sequence[Sequence[float | int]]) -> str:
+    points = [f"step {step:.0f}: {after:.3f} from {before:.3f}" for step, after, before in curve]
+    return "; ".join(points) or "none"
+
+
+def _results(results: Sequence[Mapping[str, Any]]) -> str:
+    if not results:
+        return NOT_MEASURED
+    header = ["", "images", "input PSNR-Y", "restored", "gain", "worst image", "PSNR-RGB gain"]
+    rows = [
+        [
+            condition(row),
+            str(row["num_images"]),
+            number("psnr_y", row["lq_psnr_y"]),
+            number("psnr_y", row["psnr_y"]),
+            number("psnr_y", row["gain_psnr_y"], signed=True),
+            number("psnr_y", row["worst_image"]["gain_psnr_y"], signed=True),
+            number("psnr_rgb", row["gain_psnr_rgb"], signed=True),
+        ]
+        for row in results
+    ]
+    used = [row for row in results if "expert_names" in row]
+    usage = f"\n\nImages in percent for each expert:\n\n{usage_table(used)}" if used else ""
+    return markdown(header, rows) + usage

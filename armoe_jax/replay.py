@@ -1,0 +1,51 @@
+"""Repeats the beginning of a training run, to show that it can be repeated."""
+
+from typing import Any
+
+import jax
+
+from armoe_jax import sharding, train_state
+from armoe_jax.models import build_model
+from armoe_jax.train import compile_for, fresh_state, init, initial_state, make_step_options
+from input_pipeline import pipeline
+
+
+def first_losses(config: Any, num_steps: int) -> list[float]:
+    """Trains from the beginning and returns the loss of every step; nothing is written.
+
+    The program, its data and random numbers are those of `train_and_evaluate` with the same
+    configuration. On the same machine with the same versions the losses are equal bit for bit.
+
+    Args:
+        config: The whole configuration. Its `train.num_steps` stays that of the whole run, on which
+            the learning rate may depend.
+        num_steps: How many steps to take.
+
+    Raises:
+        ValueError: A field is not allowed, or data are missing.
+        FileNotFoundError: Data are missing; the message names the command that builds them.
+    """
+    mesh = sharding.make_mesh(config.sharding.num_devices)
+    model = build_model(config.model.to_dict())
+    options = make_step_options(config, model)
+    shapes = jax.eval_shape(lambda: initial_state(config, model, options, init(model, config)))
+    placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
+    like = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement
+    )
+    losses = []
+    with pipeline.train_loader(
+        config.data.to_dict(),
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        num_steps=num_steps,
+        scale=model.config.scale,
+        in_chans=model.config.in_chans,
+    ) as batches:
+        step_fn = compile_for(config, model, options, mesh, like)
+        state = fresh_state(config, model, options, placement)
+        for batch in batches:
+            images = {"lq": batch["lq"], "gt": batch["gt"]}
+            state, info = step_fn(state, sharding.place_batch(images, mesh))
+            losses.append(float(info.loss))
+    return losses

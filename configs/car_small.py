@@ -1,0 +1,52 @@
+"""Small blind networks for many qualities, as they come with the package: hours on two cores.
+
+python -m armoe_jax.main --config configs/car_small.py:vvc --workdir runs/car_small_vvc \
+    --config.data.root=DATA --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq
+python -m armoe_jax.main --config configs/car_small.py:jpeg --workdir runs/car_small_jpeg \
+    --config.data.gt=DATA/vvc/qp17/gt --config.data.eval_gt=EVAL/gt
+
+DATA is what `armoe-jax build-dataset --codec vvc --qp 17 22 27 32 37 42 --preset faster` writes.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config(codec: str = "vvc") -> ConfigDict:
+    """Returns the locked configuration for "vvc" or "jpeg"."""
+    config = base.get_config()
+    if codec == "vvc":
+        config.data.source = "built"
+        config.data.codec = "vvc"
+        config.data.qps = (17, 22, 27, 32, 37, 42)
+    elif codec == "jpeg":
+        config.data.source = "jpeg"
+        config.data.jpeg_quality = (10, 90)
+        config.data.jpeg_subsampling = ("4:2:0", "4:4:4")
+        config.data.eval_jpeg_quality = 10
+    else:
+        raise ValueError(f"configs/car_small.py:{codec}: choose vvc or jpeg")
+    config.data.cache = "memory"
+    config.data.patch_size = 48
+
+    config.model.embed_dim = 64
+    config.model.depth = (1,)
+    config.model.num_heads = (4,)
+    config.model.split_size = (8, 8)
+    config.model.mlp_ratio = 2.0
+    config.model.global_skip = True
+
+    config.train.loss = "psnr"
+    config.train.load_balancing_weight = 0.1
+    config.train.num_steps = 5_000
+    config.train.batch_size = 8
+    config.optim.learning_rate = 8e-4
+    config.optim.schedule = "cosine"
+    config.optim.warmup_steps = 100
+    config.eval.every = 2_500
+    config.eval.max_images = 4
+    config.checkpoint.every = 250
+    config.log.every = 50
+    config.log.tensorboard = False
+    return config

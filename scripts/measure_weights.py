@@ -1,0 +1,67 @@
+"""Measures the weights that come with the package: the tables of the README.
+
+python scripts/measure_weights.py --gt kodak24 --out results
+
+Codes the images with VVC (preset faster, clean colours) and, on the fly, as JPEG; restores and
+measures them with `armoe-jax evaluate`; leaves a record of each in OUT, and OUT/tables.md.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from armoe_jax import cli
+from armoe_jax.atomic_file import write_atomically
+from armoe_jax.evaluation_tables import overview_table, usage_table
+from armoe_jax.model_choice import CODEC_MODEL, JPEG_MODEL
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs all evaluations; returns the status of the first that fails, else 0."""
+    parser = argparse.ArgumentParser(description="Makes the tables of the README.")
+    parser.add_argument("--gt", required=True, help="folder of originals")
+    parser.add_argument("--out", type=Path, required=True, help="folder for records and tables")
+    parser.add_argument("--qp", type=int, nargs="*", default=[22, 27, 32, 37])
+    parser.add_argument("--quality", type=int, nargs="*", default=[10, 20, 30, 40])
+    parser.add_argument("--trees", type=Path, help="coded trees (default: built in OUT)")
+    parser.add_argument("--vvc", default=CODEC_MODEL, metavar="CKPT")
+    parser.add_argument("--jpeg", default=JPEG_MODEL, metavar="CKPT")
+    parser.add_argument("--usage", action=argparse.BooleanOptionalAction, default=True)
+    args = parser.parse_args(argv)
+    trees = args.trees or args.out / "coded"
+    jobs = {}
+    for qp in args.qp:
+        tree = trees / "vvc" / f"qp{qp}"
+        if args.trees is None:
+            words = ["--source", args.gt, "--codec", "vvc", "--qp", str(qp), "--preset", "faster"]
+            status = cli.main(["build-dataset", *words, "--out", str(tree)])
+            if status:
+                return status
+        words = ["--gt", str(tree / "gt"), "--lq", str(tree / "lq")]
+        jobs[f"vvc_qp{qp}"] = [*words, "--checkpoint", args.vvc]
+    for quality in args.quality:
+        words = ["--gt", args.gt, "--jpeg-quality", str(quality), "--checkpoint", args.jpeg]
+        jobs[f"jpeg_quality{quality}"] = words
+    for name, words in jobs.items():
+        record = ["--json", str(args.out / f"{name}.json")]
+        usage = ["--expert-usage"] if args.usage else []
+        status = cli.main(["evaluate", *words, *record, *usage])
+        if status:
+            return status
+    _write_tables(args.out, list(jobs))
+    return 0
+
+
+def _write_tables(out: Path, names: list[str]) -> None:
+    reports = [json.loads((out / f"{name}.json").read_text()) for name in names]
+    tables = [overview_table(reports)]
+    used = [report for report in reports if "expert_names" in report]
+    tables += [usage_table(used)] if used else []
+    text = "\n\n".join(tables) + "\n"
+    write_atomically(out / "tables.md", text)
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""Weights of the package: written from a run, described by a card, found, measured, repeated."""
+
+import dataclasses
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from armoe_jax import cli, load_pretrained, pretrained, training_record
+from armoe_jax.image_io import write_image
+from armoe_jax.model_card import NOT_MEASURED, render
+from armoe_jax.model_folder import LoadedModel
+from armoe_jax.train import train_and_evaluate
+from configs import base
+
+ROOT = Path(__file__).parents[1]
+NAMES = ("car_small_vvc", "car_small_jpeg")
+
+
+def load_module(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ship = load_module(ROOT / "scripts" / "ship_weights.py")
+measure = load_module(ROOT / "scripts" / "measure_weights.py")
+training_runs = load_module(ROOT / "tests" / "train" / "training_runs.py")
+
+
+def check_folder(folder):
+    """Returns the names of weights whose record, card and file belong together."""
+    names = [path.stem for path in folder.glob("*.safetensors")]
+    total = 0
+    for name in names:
+        weights = folder / f"{name}.safetensors"
+        record = json.loads((folder / f"{name}.json").read_text())
+        card = (folder / f"{name}.md").read_text()
+        assert record["sha256"] == training_record.sha256_of(weights)
+        assert card == render(record)
+        assert record["sha256"] in card
+        assert record["num_parameters"] == pretrained.load_weights(weights).num_parameters
+        assert record["num_parameters"] <= 500_000
+        training_record.masked(record, {})  # raises at a path of some machine
+        total += weights.stat().st_size
+    assert total <= 4_000_000
+    return names
+
+
+def test_weights_of_this_package_are_what_their_cards_say():
+    folder = pretrained.WEIGHTS_FOLDER
+    assert set(check_folder(folder)) <= set(NAMES)
+    assert "non-commercial" in (folder / "NOTICE.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A workdir of 12 steps and the folder of its images."""
+    folder = tmp_path_factory.mktemp("run")
+    training_runs.write_pairs(folder / "pairs")
+    config = base.get_config()
+    config.update_from_flattened_dict(training_runs.tiny_overrides(folder / "pairs"))
+    config.sharding.num_devices = 1
+    config.optim.schedule = "cosine"
+    train_and_evaluate(config, folder / "workdir")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def written(run, tmp_path_factory):
+    """A weights folder that holds what `write` has made of the run."""
+    folder = tmp_path_factory.mktemp("weights")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrained, "WEIGHTS_FOLDER", folder)
+        patch.chdir(ROOT)
+        assert ship.main(write_arguments(run)) == 0
+    return folder
+
+
+@pytest.fixture
+def weights_folder(written, tmp_path, monkeypatch):
+    """A copy of that folder, in use."""
+    folder = tmp_path / "weights"
+    shutil.copytree(written, folder)
+    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", folder)
+    return folder
+
+
+def write_arguments(run):
+    words = ["write", str(run / "workdir"), "car_small_vvc", "--config", "configs/base.py"]
+    return [*words, "--place", f"DATA={run / 'pairs'}", "--first-steps", "8"]
+
+
+@pytest.mark.slow
+def test_write(run, weights_folder):
+    assert check_folder(weights_folder) == ["car_small_vvc"]
+    record = json.loads((weights_folder / "car_small_vvc.json").read_text())
+    assert record["step"] == 12
+    assert record["config"]["data"]["gt"] == "DATA/train/gt"
+    assert len(record["first_losses"]) == 8
+    # The run logged the mean of every four of these.
+    logged = [x["loss"] for x in training_runs.metrics(run / "workdir") if "loss" in x][:2]
+    means = [np.mean(record["first_losses"][i : i + 4]) for i in (0, 4)]
+    np.testing.assert_allclose(means, logged, rtol=1e-5)
+    words = record["command"].split()
+    assert words[:3] == ["python", "-m", "armoe_jax.main"]
+    assert "--config.data.gt=DATA/train/gt" in words
+    assert "--config.train.batch_size=8" in words
+    card = (weights_folder / "car_small_vvc.md").read_text()
+    assert NOT_MEASURED in card
+    assert record["command"] in card
+    # Moving averages of the newest checkpoint, with the whole architecture.
+    expected = pretrained.load_weights(run / "workdir", key="params_ema")
+    loaded = load_pretrained("car_small_vvc")
+    assert loaded.config == expected.config
+    for mine, theirs in zip(
+        training_leaves(loaded.variables), training_leaves(expected.variables), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def training_leaves(variables):
+    import jax
+
+    return jax.tree.leaves(dict(variables))
+
+
+@pytest.mark.slow
+def test_repeat(run, weights_folder, capsys):
+    words = ["repeat", "car_small_vvc", "--place", f"DATA={run / 'pairs'}"]
+    assert ship.main(words) == 0
+    assert "8 losses, bit for bit equal" in capsys.readouterr().out
+    path = weights_folder / "car_small_vvc.json"
+    record = json.loads(path.read_text())
+    record["first_losses"][5] *= 1.01
+    path.write_text(json.dumps(record))
+    assert ship.main(words) == 1
+    assert "ABOVE" in capsys.readouterr().out
+    assert ship.main(["repeat", "car_small_vvc"]) == 2
+    assert "--place DATA=PATH" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_changed_run_is_noticed(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path / "weights")
+    monkeypatch.chdir(ROOT)
+    copy = tmp_path / "workdir"
+    shutil.copytree(run / "workdir", copy)
+    path = copy / "config.json"
+    config = json.loads(path.read_text())
+    config["train"]["seed"] += 1
+    path.write_text(json.dumps(config))
+    words = write_arguments(run)
+    words[1] = str(copy)
+    assert ship.main(words) == 2
+    assert "has changed" in capsys.readouterr().err
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.slow
+def test_measure_and_card(weights_folder, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        write_image(tmp_path / "gt" / f"{name}.png", rng.integers(0, 256, (32, 48, 3), np.uint8))
+    for suffix in (".safetensors", ".json", ".md"):  # one network for both purposes will do
+        shutil.copy(
+            weights_folder / f"car_small_vvc{suffix}", weights_folder / f"car_small_jpeg{suffix}"
+        )
+    out = tmp_path / "results"
+    words = ["--gt", str(tmp_path / "gt"), "--out", str(out), "--qp", "37", "--quality", "10"]
+    assert measure.main(words) == 0
+    tables = (out / "tables.md").read_text()
+    assert tables in capsys.readouterr().out
+    assert "| VVC QP 37 " in tables
+    assert "| JPEG quality 10 " in tables
+    assert "haar" in tables
+    assert ship.main(["card", "car_small_vvc", str(out / "vvc_qp37.json")]) == 0
+    report = json.loads((out / "vvc_qp37.json").read_text())
+    worst = min(image["gain_psnr_y"] for image in report["images"])
+    card = (weights_folder / "car_small_vvc.md").read_text()
+    assert NOT_MEASURED not in card
+    assert f"{report['gain_psnr_y']:+.3f}" in card
+    assert f"{worst:+.3f}" in card
+
+
+def test_folders_get_names_and_back():
+    config = {"data": {"gt": "/home/me/data/train", "qps": [22, 27], "lq": ""}}
+    named = training_record.masked(config, {"DATA": "/home/me/data"})
+    assert named == {"data": {"gt": "DATA/train", "qps": [22, 27], "lq": ""}}
+    back = training_record.unmasked(named, {"DATA": "/mnt"})
+    assert back == {"data": {"gt": "/mnt/train", "qps": (22, 27), "lq": ""}}
+    with pytest.raises(ValueError, match="'/home/me/data/train' is a path of this machine"):
+        training_record.masked(config, {"DATA": "/elsewhere"})
+
+
+def test_facts_of_a_run(tmp_path):
+    lines = [
+        {"step": 10, "loss": 1.0, "seconds_per_step": 36.0, "images_per_second": 2.0},
+        {"step": 10, "eval/psnr_y": 30.5, "eval/lq_psnr_y": 30.0},
+        {"step": 20, "loss": 1.0, "seconds_per_step": 72.0, "images_per_second": 1.0},
+        {"step": 30, "loss": 1.0, "seconds_per_step": 9e9, "images_per_second": 1.0},
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    # 10 steps of 36 s and 10 of 72 s are 1080 s, 0.3 h; what follows step 20 does not count.
+    assert training_record.training_facts(tmp_path, 20) == {
+        "hours": 0.3,
+        "images_per_second": 1.5,
+        "curve": [[10, 30.5, 30.0]],
+    }
+    assert training_record.check_first_losses(tmp_path, [0.5, 1.5] * 10) == 2
+    with pytest.raises(ValueError, match="steps 11 to 20"):
+        training_record.check_first_losses(tmp_path, [1.0] * 19 + [1.1])
+    with pytest.raises(ValueError, match="no metrics within its first 9 steps"):
+        training_record.check_first_losses(tmp_path, [1.0] * 9)
+
+
+class TestDemo:
+    """`armoe-jax demo` on real photographs, with weights that change nothing visible."""
+
+    @pytest.mark.slow
+    def test_restores_and_writes_pictures(self, tmp_path, monkeypatch, capsys):
+        folder = tmp_path / "weights"
+        monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", folder)
+        words = ["demo", "-o", str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache")]
+        assert cli.main([*words, "--steps", "0"]) == 0
+        assert capsys.readouterr().out.count("do not come with this installation") == 2
+        pretrained.save_weights(folder / "car_small_vvc.safetensors", identity())
+        assert cli.main([*words, "--steps", "0"]) == 0
+        out = capsys.readouterr().out
+        assert "the weights car_small_jpeg do not come" in out
+        row = next(line for line in out.splitlines() if line.startswith("chelsea, VVC QP 37"))
+        assert row.split()[-3] == "+0.00"
+        assert {path.name for path in (tmp_path / "out").glob("coffee*")} == {
+            f"coffee_vvc_{what}.png" for what in ("coded", "restored", "original", "comparison")
+        }
+
+    def test_bad_usage(self, capsys):
+        assert cli.main(["demo", "--steps", "-1"]) == 2
+        assert "--steps is -1" in capsys.readouterr().err
+
+    @pytest.mark.slow
+    def test_training_step(self, run, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path / "none")
+        monkeypatch.setattr("configs.demo.get_config", lambda: tiny(run / "pairs"))
+        assert cli.main(["demo", "-o", str(tmp_path / "out"), "--steps", "4"]) == 0
+        out = capsys.readouterr().out
+        assert "at step 4" in out
+        assert (tmp_path / "out" / "training" / "evaluation.json").is_file()
+
+
+def tiny(pairs):
+    config = base.get_config()
+    config.update_from_flattened_dict(training_runs.tiny_overrides(pairs))
+    config.sharding.num_devices = 1
+    return config
+
+
+def identity():
+    """An untrained network with a global skip: it returns its input."""
+    import jax
+    import jax.numpy as jnp
+
+    from armoe_jax.models import ARMoEConfig, build_model
+
+    config = ARMoEConfig(
+        embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=1.0, split_size=(4, 4), upscale=1
+    )
+    config = dataclasses.replace(config, global_skip=True, experts=("dct",))
+    variables = jax.jit(build_model(config).init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    return LoadedModel(config, jax.tree.map(np.asarray, dict(variables)))
