@@ -353,8 +353,7 @@ def _read_variables(
     )
     args = ocp.args.Composite(**{item: ocp.args.StandardRestore(like)})
     variables = manager.restore(step, args=args)[item]
-    empty = meta.get("empty", {}).get(item, {})  # absent from checkpoints of early versions
-    variables = checkpoint_arrays.with_empty_shapes(variables, empty)
+    variables = checkpoint_arrays.with_empty_shapes(variables, meta["empty"][item])
     _check_fingerprints({item: variables}, meta)
     return variables
 
