@@ -132,8 +132,6 @@ def change_arrays_unnoticed_by_the_format(folder):
     path.write_text(json.dumps(content))
 
 
-# A failed restore leaves coroutines of the checkpoint library behind; they complain when collected.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "damage",
     [
