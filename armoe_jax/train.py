@@ -1,5 +1,6 @@
 """Training: mesh, data, model, optimiser, state, step, restore, loop."""
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -75,20 +76,14 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
     shapes = jax.eval_shape(lambda: initial_state(config, model, options, init(model, config)))
     placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
 
-    with Checkpointer(workdir, save_plan) as checkpointer:
+    with Checkpointer(workdir, save_plan) as checkpointer, contextlib.ExitStack() as opened:
         like = jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement
         )
         restored = checkpointer.restore(like, check=make_resume_check(config, model))
-        if restored is None:
-            state, meta = fresh_state(config, model, options, placement), {"validated": True}
-        else:
-            state, meta = restored
-        start = int(state.step)
-        if first_process:
-            save_run_info(workdir, config.to_dict(), step=start)
-            _describe(config, state, placement, start, workdir)
-        batches = pipeline.train_loader(
+        start = 0 if restored is None else int(restored[0].step)
+        # Data come first: what is wrong with them shows before a large network has been drawn.
+        loader = pipeline.train_loader(
             config.data.to_dict(),
             batch_size=config.train.batch_size,
             seed=config.train.seed,
@@ -99,8 +94,15 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+        batches = opened.enter_context(loader)
+        if restored is None:
+            state, meta = fresh_state(config, model, options, placement), {"validated": True}
+        else:
+            state, meta = restored
+        if first_process:
+            save_run_info(workdir, config.to_dict(), step=start)
+            _describe(config, state, placement, start, workdir)
         with (
-            batches,
             create_writer(
                 workdir,
                 resume_step=start,
@@ -149,9 +151,13 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
 
 def init(model: ARMoE, config: Any) -> dict[str, PyTree]:
     """Returns freshly initialised variables, in the default float type."""
-    image = jnp.zeros((1, _INIT_SIZE, _INIT_SIZE, model.config.in_chans))
+    image = jnp.zeros(_image_shape(model))
     variables = model.init(jax.random.key(config.train.seed), image)
     return jax.tree.map(lambda x: jnp.asarray(x, float), dict(variables))
+
+
+def _image_shape(model: ARMoE) -> tuple[int, int, int, int]:
+    return (1, _INIT_SIZE, _INIT_SIZE, model.config.in_chans)
 
 
 def initial_state(
@@ -169,7 +175,10 @@ def fresh_state(
 
     Values are made on one device and then placed, so that they do not depend on the mesh.
     """
-    variables = jax.device_get(jax.jit(lambda: init(model, config))())
+    # Lazily: no forward pass, and no program of thousands of draws, which compiles for minutes.
+    image = jax.ShapeDtypeStruct(_image_shape(model), jnp.float32)
+    variables = model.lazy_init(jax.random.key(config.train.seed), image)
+    variables = jax.device_get(jax.tree.map(lambda x: jnp.asarray(x, float), dict(variables)))
     if config.train.init_from:
         variables = _load_start(config, variables)
     state = jax.device_get(initial_state(config, model, options, variables))
