@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import jax
-
-from armoe_jax import sharding, train_state
+from armoe_jax import sharding
 from armoe_jax.models import build_model
-from armoe_jax.train import compile_for, fresh_state, init, initial_state, make_step_options
+from armoe_jax.train import abstract_state, compile_for, fresh_state, make_step_options
 from input_pipeline import pipeline
 
 
@@ -28,11 +26,7 @@ def first_losses(config: Any, num_steps: int) -> list[float]:
     mesh = sharding.make_mesh(config.sharding.num_devices)
     model = build_model(config.model.to_dict())
     options = make_step_options(config, model)
-    shapes = jax.eval_shape(lambda: initial_state(config, model, options, init(model, config)))
-    placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
-    like = jax.tree.map(
-        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement
-    )
+    like = abstract_state(config, model, options, mesh)
     losses = []
     with pipeline.train_loader(
         config.data.to_dict(),
@@ -43,7 +37,7 @@ def first_losses(config: Any, num_steps: int) -> list[float]:
         in_chans=model.config.in_chans,
     ) as batches:
         step_fn = compile_for(config, model, options, mesh, like)
-        state = fresh_state(config, model, options, placement)
+        state = fresh_state(config, model, options, like)
         for batch in batches:
             images = {"lq": batch["lq"], "gt": batch["gt"]}
             state, info = step_fn(state, sharding.place_batch(images, mesh))

@@ -73,13 +73,9 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
         keep=config.checkpoint.keep,
         num_steps=config.train.num_steps,
     )
-    shapes = jax.eval_shape(lambda: initial_state(config, model, options, init(model, config)))
-    placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
+    like = abstract_state(config, model, options, mesh)
 
     with Checkpointer(workdir, save_plan) as checkpointer, contextlib.ExitStack() as opened:
-        like = jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement
-        )
         restored = checkpointer.restore(like, check=make_resume_check(config, model))
         start = 0 if restored is None else int(restored[0].step)
         # Data come first: what is wrong with them shows before a large network has been drawn.
@@ -96,11 +92,12 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
         )
         batches = opened.enter_context(loader)
         if restored is None:
-            state, meta = fresh_state(config, model, options, placement), {"validated": True}
+            state, meta = fresh_state(config, model, options, like), {"validated": True}
         else:
             state, meta = restored
         if first_process:
             save_run_info(workdir, config.to_dict(), step=start)
+            placement = jax.tree.map(lambda x: x.sharding, like)
             _describe(config, state, placement, start, workdir)
         with (
             create_writer(
@@ -168,9 +165,16 @@ def initial_state(
     return train_state.create(variables, options.optimizer, ema=config.train.ema, metrics=shapes)
 
 
-def fresh_state(
-    config: Any, model: ARMoE, options: StepOptions, placement: TrainState
-) -> TrainState:
+def abstract_state(config: Any, model: ARMoE, options: StepOptions, mesh: Mesh) -> TrainState:
+    """Returns the shapes, types and placement of a run's state."""
+    shapes = jax.eval_shape(lambda: initial_state(config, model, options, init(model, config)))
+    placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement
+    )
+
+
+def fresh_state(config: Any, model: ARMoE, options: StepOptions, like: TrainState) -> TrainState:
     """Returns the placed state of a new run: random, or from `train.init_from`.
 
     Values are made on one device and then placed, so that they do not depend on the mesh.
@@ -182,7 +186,7 @@ def fresh_state(
     if config.train.init_from:
         variables = _load_start(config, variables)
     state = jax.device_get(initial_state(config, model, options, variables))
-    return sharding.place(state, placement)
+    return sharding.place(state, jax.tree.map(lambda x: x.sharding, like))
 
 
 def compile_for(

@@ -44,18 +44,16 @@ def main(job: dict[str, Any]) -> None:
 
 
 def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
-    from armoe_jax import sharding, train, train_state
+    from armoe_jax import sharding, train
     from armoe_jax.models import build_model
     from input_pipeline import pipeline
 
     mesh = sharding.make_mesh(config.sharding.num_devices)
     model = build_model(config.model.to_dict())
     options = train.make_step_options(config, model)
-    shapes = jax.eval_shape(
-        lambda: train.initial_state(config, model, options, train.init(model, config))
+    state = train.fresh_state(
+        config, model, options, train.abstract_state(config, model, options, mesh)
     )
-    placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
-    state = train.fresh_state(config, model, options, placement)
     step_fn = train.compile_for(config, model, options, mesh, state)
     result: dict[str, np.ndarray] = {}
     losses = []

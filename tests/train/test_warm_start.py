@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from armoe_jax import load_pretrained, sharding, train, train_state, warm_start
+from armoe_jax import load_pretrained, sharding, train, warm_start
 from armoe_jax.checkpoint import load_workdir
 from armoe_jax.image_io import read_image
 from armoe_jax.models import build_model
@@ -55,11 +55,8 @@ def fresh_state(config):
     """The state that a new run starts with."""
     model = build_model(config.model.to_dict())
     options = train.make_step_options(config, model)
-    shapes = jax.eval_shape(
-        lambda: train.initial_state(config, model, options, train.init(model, config))
-    )
-    placement = train_state.shardings(shapes, sharding.make_mesh(1), fsdp=False)
-    return train.fresh_state(config, model, options, placement)
+    like = train.abstract_state(config, model, options, sharding.make_mesh(1))
+    return train.fresh_state(config, model, options, like)
 
 
 @pytest.mark.slow
