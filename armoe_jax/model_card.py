@@ -95,9 +95,27 @@ def _artifacts(data: Mapping[str, Any]) -> str:
 
 def _coding(data: Mapping[str, Any]) -> str:
     if data["source"] == "jpeg":
-        return "Patches are coded as JPEG on the fly, at a random quality each, by Pillow."
-    qps = ", ".join(map(str, data["qps"] or [data["qp"]]))
-    return f"Coded all-intra by `armoe-jax build-dataset --codec {data['codec']}` at QP {qps}."
+        coding = "Patches are coded as JPEG on the fly, at a random quality each, by Pillow"
+    else:
+        qps = ", ".join(map(str, data["qps"] or [data["qp"]]))
+        coding = f"Coded all-intra by `armoe-jax build-dataset --codec {data['codec']}` at QP {qps}"
+    return f"{coding}{_shares(data['mixture'])}."
+
+
+def _shares(mixture: Sequence[Mapping[str, Any]]) -> str:
+    """Tells how often the parts of a mixture of qualities are drawn."""
+    if not mixture:
+        return ""
+    total = sum(part.get("weight", 1.0) for part in mixture)
+    shares = []
+    for part in mixture:
+        share = f"{part.get('weight', 1.0) / total:.0%}"
+        if "jpeg_quality" in part:
+            low, high = part["jpeg_quality"]
+            shares.append(f"{share} from quality {low} to {high}")
+        else:
+            shares.append(f"{share} at QP {', '.join(map(str, part['qps']))}")
+    return f"; of the patches {' and '.join(shares)}"
 
 
 def _curve(curve: Sequence[Sequence[float | int]]) -> str:
