@@ -4,27 +4,26 @@ All figures are of one device and one process in which nothing else runs.
 """
 
 import dataclasses
-import os
-import platform
-import resource
+import itertools
+import operator
 import statistics
-import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 from flax import traverse_util
 
 from armoe_jax import sharding, train_state
+from armoe_jax.benchmark_machine import peak_memory_bytes, reset_peak_memory
 from armoe_jax.convert.armoe_rules import armoe_rules
 from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.flops import TRAINING_FACTOR, useful_flops
 from armoe_jax.models import ARMoE, ARMoEConfig
+from armoe_jax.restore import Restorer
+from armoe_jax.restore.memory import return_freed_memory
 from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step, metrics_shapes
 
 WARM_UP = 1
@@ -49,6 +48,8 @@ class Case:
         dispatch: How training serves experts; None for inference.
         remat: Whether the backward pass recomputes whole blocks; None for inference.
         expert: Name of the expert that all blocks are forced to, if any.
+        tile: How a `Restorer` cuts images; None to run the network on arrays, without one.
+        overlap: Pixels that its tiles share; None without one.
     """
 
     model: str
@@ -61,6 +62,8 @@ class Case:
     dispatch: str | None = None
     remat: bool | None = None
     expert: str | None = None
+    tile: str | int | None = None
+    overlap: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,24 +75,26 @@ class Measurement:
         seconds_min: Shortest run.
         seconds_max: Longest run.
         repeats: Number of runs.
-        lower_seconds: Tracing and lowering the program.
-        compile_seconds: XLA's work on it.
-        temp_bytes: XLA's analysis: temporaries.
+        lower_seconds: Tracing and lowering the program; None with tiles: see `compile_seconds`.
+        compile_seconds: XLA's work on it; with tiles, all work on all programs.
+        computed_pixels: Pixels that the network sees: with tiles, more than the images have.
+        temp_bytes: XLA's analysis: temporaries (with tiles, of the largest program; so all three).
         argument_bytes: XLA's analysis: weights (in training the whole state) and images.
         output_bytes: XLA's analysis: results; in training they take the place of arguments.
         peak_memory_bytes: Most memory of the process, from before lowering on.
         run_peak_bytes: The same from after compiling on; None where the system cannot tell.
         device_peak_bytes: Most memory on the accelerator up to now; None on CPU.
         expert_counts: How often each expert ran in one inference, over blocks and images; None in
-            training and without experts.
+            training, with tiles and without experts.
     """
 
     seconds: float
     seconds_min: float
     seconds_max: float
     repeats: int
-    lower_seconds: float
+    lower_seconds: float | None
     compile_seconds: float
+    computed_pixels: int
     temp_bytes: int
     argument_bytes: int
     output_bytes: int
@@ -121,13 +126,61 @@ def measure_inference(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
         y, routing = result
         return y, routing.expert
 
+    # A Restorer keeps memory low in the same way.
+    return_freed_memory()
     prepared = _prepare(lambda: jax.jit(restore).lower(variables, images))
-    measured = _measure(prepared, lambda: prepared.program(variables, images), repeats)
+    return_freed_memory()
+    chosen: Any = None
+
+    def run() -> Any:
+        nonlocal chosen
+        y, chosen = prepared.programs[0](variables, images)
+        return y, chosen
+
+    measured = _measure(prepared, run, repeats, _pixels(case))
     if not config.experts:
         return measured
-    chosen = np.asarray(prepared.program(variables, images)[1])
     counts = {name: int((chosen == i).sum()) for i, name in enumerate(config.experts)}
     return dataclasses.replace(measured, expert_counts=counts)
+
+
+def measure_restoring(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
+    """Measures a `Restorer` from 8-bit images to 8-bit images, whole or in tiles.
+
+    Args:
+        model: The network, set up as `case` says.
+        case: Size, images at a time, tile and overlap.
+        repeats: Number of measured runs.
+
+    Raises:
+        ValueError: An expert is forced, or tiles of this size and overlap cannot be laid.
+    """
+    config = model.config
+    if case.expert is not None or not model.scan or case.tile is None or case.overlap is None:
+        raise ValueError(
+            f"expert={case.expert}, scan={model.scan}, tile={case.tile}, overlap={case.overlap}: a "
+            "restorer lets gates choose, scans over blocks, and needs a tile and an overlap"
+        )
+    restorer = Restorer(
+        config,
+        random_variables(config),
+        tile=case.tile,
+        overlap=case.overlap,
+        dtype=case.dtype,
+        batch_size=case.batch,
+    )
+    shape = (case.batch, case.height, case.width, config.in_chans)
+    images = np.rint(_random_images(shape) * 255).astype(np.uint8)
+    reset_peak_memory()
+    start = time.perf_counter()
+    ready = restorer.prepare(case.height, case.width)
+    seconds = time.perf_counter() - start
+    prepared = _Prepared(ready.programs, None, seconds, peak_memory_bytes())
+    shapes = itertools.starmap(ready.plan.shape, ready.plan.tiles())
+    tile_pixels = sum(itertools.starmap(operator.mul, shapes))
+    return _measure(
+        prepared, lambda: list(restorer.restore_images(images)), repeats, case.batch * tile_pixels
+    )
 
 
 def measure_training(
@@ -161,16 +214,19 @@ def measure_training(
 
     def step() -> Any:
         nonlocal state
-        state, info = prepared.program(state, batch)
+        state, info = prepared.programs[0](state, batch)
         return state, info
 
-    return _measure(prepared, step, repeats)
+    return _measure(prepared, step, repeats, _pixels(case))
 
 
 def make_row(
     case: Case, measured: Measurement, config: ARMoEConfig, matmul_rate: float
 ) -> dict[str, Any]:
     """Returns one row of a report: the case, what was measured, and what follows from it.
+
+    Useful work is that of whole images: what tiles compute twice does not count. Megapixels are
+    those of the input.
 
     Args:
         case: What was measured.
@@ -186,6 +242,8 @@ def make_row(
         **dataclasses.asdict(case),
         **dataclasses.asdict(measured),
         "images_per_second": case.batch / measured.seconds,
+        "seconds_per_megapixel": measured.seconds / _pixels(case) * 1e6,
+        "seconds_per_computed_megapixel": measured.seconds / measured.computed_pixels * 1e6,
         "useful_gflop": flops / 1e9,
         "gflop_per_second": rate / 1e9,
         "share_of_matmul": rate / matmul_rate,
@@ -244,38 +302,12 @@ def _random_array(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -
     return np.full(shape, constants.get(name, 0.0), np.float32)
 
 
-def describe_machine() -> dict[str, Any]:
-    """Returns processor, cores, memory, accelerator and versions; no names of hosts or folders."""
-    device = jax.devices()[0]
-    return {
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "platform": device.platform,
-        "device_kind": device.device_kind,
-        "python": platform.python_version(),
-        "jax": jax.__version__,
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 @dataclasses.dataclass(frozen=True)
 class _Prepared:
-    """A compiled program, what making it took, and how much memory that took."""
+    """Compiled programs, what making them took, and how much memory that took."""
 
-    program: Any
-    lower_seconds: float
+    programs: Sequence[jax.stages.Compiled]
+    lower_seconds: float | None
     compile_seconds: float
     peak_bytes: int
 
@@ -287,14 +319,17 @@ def _prepare(lower: Callable[[], jax.stages.Lowered]) -> _Prepared:
     middle = time.perf_counter()
     program = lowered.compile()
     end = time.perf_counter()
-    return _Prepared(program, middle - start, end - middle, peak_memory_bytes())
+    return _Prepared([program], middle - start, end - middle, peak_memory_bytes())
 
 
-def _measure(prepared: _Prepared, run: Callable[[], Any], repeats: int) -> Measurement:
+def _measure(
+    prepared: _Prepared, run: Callable[[], Any], repeats: int, computed_pixels: int
+) -> Measurement:
     can_tell = reset_peak_memory()
     seconds = time_runs(run, repeats)
     peak = peak_memory_bytes()
-    analysis = prepared.program.memory_analysis()
+    analyses: list[Any] = [program.memory_analysis() for program in prepared.programs]
+    analysis = max(analyses, key=lambda one: one.temp_size_in_bytes)
     device_stats = jax.devices()[0].memory_stats() or {}
     return Measurement(
         seconds=statistics.median(seconds),
@@ -303,6 +338,7 @@ def _measure(prepared: _Prepared, run: Callable[[], Any], repeats: int) -> Measu
         repeats=repeats,
         lower_seconds=prepared.lower_seconds,
         compile_seconds=prepared.compile_seconds,
+        computed_pixels=computed_pixels,
         temp_bytes=analysis.temp_size_in_bytes,
         argument_bytes=analysis.argument_size_in_bytes,
         output_bytes=analysis.output_size_in_bytes,
@@ -313,39 +349,16 @@ def _measure(prepared: _Prepared, run: Callable[[], Any], repeats: int) -> Measu
     )
 
 
-def reset_peak_memory() -> bool:
-    """Makes the process's peak memory count from now on; returns whether the system can do that."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return False
-    return _high_water_mark() is not None
-
-
-def peak_memory_bytes() -> int:
-    """Returns the largest resident memory of this process since the last reset (or its start)."""
-    mark = _high_water_mark()
-    if mark is not None:
-        return mark
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def _high_water_mark() -> int | None:
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
 def _expert_index(config: ARMoEConfig, name: str | None) -> int | None:
     if name is None:
         return None
     if name not in config.experts:
         raise ValueError(f"expert {name!r} is not in this network; it has {config.experts}")
     return config.experts.index(name)
+
+
+def _pixels(case: Case) -> int:
+    return case.batch * case.height * case.width
 
 
 def _random_pairs(config: ARMoEConfig, case: Case) -> dict[str, np.ndarray]:

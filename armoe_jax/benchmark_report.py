@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 KEY = ("model", "mode", "height", "width", "batch")
 """Every row has these."""
 
-FURTHER_KEY = ("dtype", "scan", "dispatch", "remat", "expert")
+FURTHER_KEY = ("dtype", "scan", "dispatch", "remat", "expert", "tile", "overlap")
 """A row may have these; where both rows do, they must agree."""
 
 RATIOS = {
@@ -26,8 +26,8 @@ RATIOS = {
 GIB = 2**30
 
 HEADER = (
-    "| case | seconds (min to max) | images/s | GFLOP/s | share of matmul | lower s | compile s "
-    "| XLA temp GiB | peak GiB |\n|---|---|---|---|---|---|---|---|---|"
+    "| case | seconds (min to max) | s/megapixel | images/s | GFLOP/s | share of matmul | lower s "
+    "| compile s | XLA temp GiB | peak GiB |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -38,7 +38,16 @@ def describe_case(row: Row) -> str:
     parts += ["remat"] if row.get("remat") else []
     parts += ["unrolled"] if row.get("scan") is False else []
     parts += [f"expert {row['expert']}"] if row.get("expert") else []
+    parts += _describe_tiles(row.get("tile"), row.get("overlap"))
     return ", ".join(part for part in parts if part)
+
+
+def _describe_tiles(tile: str | int | None, overlap: int | None) -> list[str]:
+    if tile is None:
+        return []
+    if tile == "none":
+        return ["restorer"]
+    return [f"tile {tile}"] if tile == "released" else [f"tile {tile}, overlap {overlap}"]
 
 
 def format_row(row: Row) -> str:
@@ -46,10 +55,11 @@ def format_row(row: Row) -> str:
     cells = (
         describe_case(row),
         f"{row['seconds']:.3g} ({row['seconds_min']:.3g} to {row['seconds_max']:.3g})",
+        f"{row['seconds_per_megapixel']:.3g}",
         f"{row['images_per_second']:.3g}",
         f"{row['gflop_per_second']:.0f}",
         f"{row['share_of_matmul']:.1%}",
-        f"{row['lower_seconds']:.1f}",
+        "-" if row["lower_seconds"] is None else f"{row['lower_seconds']:.1f}",
         f"{row['compile_seconds']:.1f}",
         f"{row['temp_bytes'] / GIB:.2f}",
         f"{row['peak_memory_bytes'] / GIB:.2f}",

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from armoe_jax import benchmark, benchmark_report, cli
+from armoe_jax import benchmark, benchmark_machine, benchmark_report, cli
 from armoe_jax.commands import benchmark as command
 from armoe_jax.flops import useful_flops
 from armoe_jax.models import VARIANTS, ARMoEConfig, build_model
@@ -44,6 +44,11 @@ def config_file(tmp_path):
 def small_yardstick(monkeypatch):
     rate = functools.partial(benchmark.matmul_rate, 64, repeats=1)
     monkeypatch.setattr(benchmark, "matmul_rate", rate)
+
+
+def run(config, *arguments):
+    """Runs the command in this process, which has JAX already."""
+    return cli.main(["benchmark", "--config", str(config), "--no-fresh-process", *arguments])
 
 
 def rows_of(path):
@@ -121,33 +126,39 @@ def test_runs_are_counted_and_the_warm_up_is_not():
 
 
 def test_peak_memory_sees_a_large_array():
-    before = benchmark.peak_memory_bytes()
+    before = benchmark_machine.peak_memory_bytes()
     array = np.ones(300_000_000 // 8)
-    peak = benchmark.peak_memory_bytes()
+    peak = benchmark_machine.peak_memory_bytes()
     assert peak >= before
     assert peak >= array.nbytes
 
 
-@pytest.mark.skipif(not benchmark.reset_peak_memory(), reason="the system cannot reset the peak")
+@pytest.mark.skipif(
+    not benchmark_machine.reset_peak_memory(), reason="the system cannot reset the peak"
+)
 def test_peak_memory_can_be_reset():
     array = np.ones(300_000_000 // 8)
-    peak = benchmark.peak_memory_bytes()
+    peak = benchmark_machine.peak_memory_bytes()
     size = array.nbytes
     del array
-    assert benchmark.reset_peak_memory()
-    assert benchmark.peak_memory_bytes() < peak - size / 2
+    assert benchmark_machine.reset_peak_memory()
+    assert benchmark_machine.peak_memory_bytes() < peak - size / 2
 
 
 def test_a_row_follows_from_its_measurement():
     measured = benchmark.Measurement(
         seconds=0.5, seconds_min=0.4, seconds_max=0.9, repeats=3, lower_seconds=1.0,
-        compile_seconds=2.0, temp_bytes=1, argument_bytes=2, output_bytes=3, peak_memory_bytes=4,
-        run_peak_bytes=None, device_peak_bytes=None, expert_counts=None,
+        compile_seconds=2.0, computed_pixels=131_072, temp_bytes=1, argument_bytes=2,
+        output_bytes=3, peak_memory_bytes=4, run_peak_bytes=None,
+        device_peak_bytes=None, expert_counts=None,
     )  # fmt: skip
     case = benchmark.Case("car", "train", 128, 128, batch=4)
     row = benchmark.make_row(case, measured, VARIANTS["car"], matmul_rate=3e13)
     # A training step: 3 * 4 images * 683.73 GFLOP = 8,204.7 GFLOP in half a second.
     assert row["images_per_second"] == 8.0
+    # 4 * 128 * 128 = 65,536 pixels, of which each is computed twice.
+    assert row["seconds_per_megapixel"] == pytest.approx(7.62939, abs=1e-5)
+    assert row["seconds_per_computed_megapixel"] == pytest.approx(3.81470, abs=1e-5)
     assert row["useful_gflop"] == pytest.approx(8204.7, abs=0.1)
     assert row["gflop_per_second"] == pytest.approx(16409.5, abs=0.1)
     assert row["share_of_matmul"] == pytest.approx(0.54698, abs=1e-4)
@@ -171,7 +182,7 @@ def test_a_forced_expert_runs_in_every_block():
 def test_inference(config_file, tmp_path, capsys):
     out = tmp_path / "report.json"
     arguments = ["--size", "8", "6x12", "--repeats", "2", "--no-scan", "--json", str(out)]
-    assert cli.main(["benchmark", "--config", str(config_file), *arguments]) == 0
+    assert run(config_file, *arguments) == 0
     report = json.loads(out.read_text())
     first, second = report["rows"]
     assert (first["height"], first["width"]) == (8, 8)
@@ -189,13 +200,49 @@ def test_inference(config_file, tmp_path, capsys):
     assert "tiny infer 6x12" in printed
 
 
+@pytest.mark.usefixtures("small_yardstick")
+def test_tiles(config_file, tmp_path, capsys):
+    out = tmp_path / "report.json"
+    arguments = ["--size", "16x36", "--tile", "16", "--overlap", "4", "--batch", "2"]
+    assert run(config_file, *arguments, "--repeats", "1", "--json", str(out)) == 0
+    (row,) = rows_of(out)
+    assert (row["tile"], row["overlap"], row["expert_counts"]) == (16, 4, None)
+    # 36 columns in tiles of 16 that share 4 or more: (36 - 4) / 12 = 2.7, so 3 tiles, 48 columns.
+    assert row["computed_pixels"] == 2 * 16 * 48
+    per_pixel = row["seconds"] / (2 * 16 * 36)
+    assert row["seconds_per_megapixel"] == pytest.approx(1e6 * per_pixel)
+    assert row["seconds_per_computed_megapixel"] == pytest.approx(1e6 * per_pixel * 36 / 48)
+    assert row["lower_seconds"] is None
+    assert min(row["compile_seconds"], row["temp_bytes"]) > 0
+    printed = capsys.readouterr().out
+    assert "tiny infer 16x36, batch 2, float32, tile 16, overlap 4 |" in printed
+
+
+def test_restoring_needs_a_tile():
+    case = benchmark.Case("tiny", "infer", 8, 8, batch=1)
+    with pytest.raises(ValueError, match="tile=None"):
+        benchmark.measure_restoring(build_model(TINY), case, repeats=1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not benchmark_machine.reset_peak_memory(), reason="the peak cannot be reset")
+def test_a_row_in_a_fresh_process_does_not_see_other_rows(config_file, tmp_path):
+    memory = np.ones(2**31 // 8)  # 2 GiB in this process
+    out = tmp_path / "report.json"
+    arguments = ["benchmark", "--config", str(config_file), "--size", "64", "8", "--tile", "none"]
+    assert cli.main([*arguments, "--repeats", "1", "--json", str(out)]) == 0
+    large, small = rows_of(out)
+    assert small["peak_memory_bytes"] <= large["peak_memory_bytes"] < memory.nbytes / 2
+    assert json.loads(out.read_text())["fresh_process"]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_yardstick")
 def test_training_takes_the_configurations_batch_and_patches(config_file, tmp_path):
     out = tmp_path / "report.json"
     arguments = ["--mode", "train", "--repeats", "1", "--json", str(out)]
     arguments += ["--remat", "--dispatch", "capacity"]
-    assert cli.main(["benchmark", "--config", str(config_file), *arguments]) == 0
+    assert run(config_file, *arguments) == 0
     (row,) = rows_of(out)
     assert (row["mode"], row["batch"], row["height"], row["width"]) == ("train", 3, 8, 8)
     assert (row["dispatch"], row["remat"], row["dtype"]) == ("capacity", True, "float32")
@@ -209,12 +256,26 @@ def test_training_takes_the_configurations_batch_and_patches(config_file, tmp_pa
 @pytest.mark.usefixtures("small_yardstick")
 def test_comparison(config_file, tmp_path, capsys):
     earlier = tmp_path / "earlier.json"
-    arguments = ["benchmark", "--config", str(config_file), "--size", "8", "--repeats", "1"]
     key = {"model": "tiny", "mode": "infer", "height": 8, "width": 8, "batch": 1}
     earlier.write_text(json.dumps({"rows": [key | {"seconds": 1e6}]}))
-    assert cli.main([*arguments, "--compare", str(earlier)]) == 0
+    assert run(config_file, "--size", "8", "--repeats", "1", "--compare", str(earlier)) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("tiny infer 8x8, batch 1, float32: time 1e+06 s / ")
+
+
+def test_cases_in_words():
+    row = {"model": "car", "mode": "infer", "height": 8, "width": 6, "batch": 1, "overlap": 32}
+    words = {
+        tile: benchmark_report.describe_case(row | {"tile": tile})
+        for tile in (None, "none", "auto", "released", 64)
+    }
+    assert words == {
+        None: "car infer 8x6, batch 1",
+        "none": "car infer 8x6, batch 1, restorer",
+        "auto": "car infer 8x6, batch 1, tile auto, overlap 32",
+        "released": "car infer 8x6, batch 1, tile released",
+        64: "car infer 8x6, batch 1, tile 64, overlap 32",
+    }
 
 
 def test_ratios_are_the_other_reports_figures_over_these():
@@ -249,6 +310,13 @@ def test_files_that_are_no_reports_are_refused(tmp_path, text):
         (["--config", "absent.py"], "absent.py: no such file"),
         (["--expert", "wave"], "expert 'wave' is not in this network"),
         (["--mode", "train", "--expert", "dct"], "--expert dct is for --mode infer"),
+        (["--mode", "train", "--tile", "16"], "--tile 16 is for --mode infer"),
+        (["--overlap", "8"], "--overlap 8 is for tiles; give --tile too"),
+        (["--tile", "16", "--expert", "haar"], "--expert is for the network alone"),
+        (["--tile", "16", "--no-scan"], "--no-scan is for the network alone"),
+        (["--tile", "17"], "tile is 17, expected an even number"),
+        (["--tile", "16", "--overlap", "9"], "overlap is 9, expected 0 to 8"),
+        (["--tile", "half"], "'half' is not auto, none, released or a number of pixels"),
         (["--mode", "train", "--batch", "1"], "batch"),
         (["--size", "8x7"], "width 7 is odd"),
         (["--size", "0"], "'0' is not a size"),
@@ -261,7 +329,7 @@ def test_files_that_are_no_reports_are_refused(tmp_path, text):
 def test_bad_usage_is_one_line(arguments, message, config_file, capsys):
     if not {"--variant", "--config"} & set(arguments):
         arguments = ["--config", str(config_file), *arguments]
-    assert cli.main(["benchmark", *arguments]) == cli.USAGE_ERROR
+    assert cli.main(["benchmark", "--no-fresh-process", *arguments]) == cli.USAGE_ERROR
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -278,7 +346,7 @@ def test_configurations_need_get_config(tmp_path, capsys):
 def test_the_compilation_cache_is_on_again_afterwards(config_file):
     before = jax.config.jax_enable_compilation_cache
     arguments = ["--size", "8x7", "--repeats", "1"]
-    assert cli.main(["benchmark", "--config", str(config_file), *arguments]) == cli.USAGE_ERROR
+    assert run(config_file, *arguments) == cli.USAGE_ERROR
     assert jax.config.jax_enable_compilation_cache == before
 
 

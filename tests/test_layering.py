@@ -65,7 +65,14 @@ RESTORE = (
     "armoe_jax.restore",
     "armoe_jax.restorer_options",
 )
-JUDGE = ("armoe_jax.benchmark", "armoe_jax.benchmark_report", "armoe_jax.report", "armoe_jax.video")
+JUDGE = (
+    "armoe_jax.benchmark",
+    "armoe_jax.benchmark_machine",
+    "armoe_jax.benchmark_report",
+    "armoe_jax.fresh_process",
+    "armoe_jax.report",
+    "armoe_jax.video",
+)
 TRAIN = (
     "armoe_jax.demo",
     "armoe_jax.final_report",

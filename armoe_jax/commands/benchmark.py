@@ -5,9 +5,12 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from armoe_jax.fresh_process import run_in_fresh_process
+from armoe_jax.restorer_options import tile_mode
 
 HELP = "Measure time, memory and share of the machine's speed of restoring or training."
 
@@ -15,6 +18,7 @@ MODES = ("infer", "train")
 DEFAULT_VARIANT = "car"
 DEFAULT_SIZE = (128, 128)
 DEFAULT_TRAINING_BATCH = 2
+DEFAULT_OVERLAP = 32
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--repeats", type=_positive, default=5, metavar="N", help="measured runs")
     parser.add_argument("--expert", metavar="NAME", help="infer: force all blocks to this expert")
+    _add_tiling(parser.add_argument_group("infer as `armoe-jax restore` does, from 8-bit images"))
     _add_execution(parser.add_argument_group("execution; left out, the configuration's holds"))
     parser.add_argument("--json", metavar="FILE", help="write the report as JSON")
     parser.add_argument(
@@ -55,6 +60,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="measure the input pipeline instead: patches a second and core, for each kind of "
         "storage of the embedded pairs, or for the data of --config",
+    )
+    parser.add_argument(
+        "--fresh-process",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="measure each row in a new process, so that its peak memory is its own (default: yes)",
+    )
+
+
+def _add_tiling(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--tile",
+        type=tile_mode,
+        metavar="auto|N|none|released",
+        help="how to cut images, see `armoe-jax restore --help` (default: the network alone, on "
+        "whole arrays)",
+    )
+    group.add_argument(
+        "--overlap",
+        type=int,
+        metavar="N",
+        help=f"pixels that tiles share (default: {DEFAULT_OVERLAP})",
     )
 
 
@@ -76,32 +103,28 @@ def run(args: argparse.Namespace) -> int:
 def _run_network(args: argparse.Namespace) -> int:
     from armoe_jax import benchmark
     from armoe_jax.benchmark_report import HEADER, compare, format_row, read_report, write_report
-    from armoe_jax.models import build_model
 
     earlier = read_report(args.compare) if args.compare else []
+    _refuse_contradictions(args)
     config = _config(args)
-    overrides = {name: getattr(args, name) for name in ("dtype", "dispatch", "scan", "remat")}
-    model = build_model(
-        config.model.to_dict(),
-        **{name: value for name, value in overrides.items() if value is not None},
-    )
-    cases = _cases(args, config, model)
-    with _no_compilation_cache():
-        rate = benchmark.matmul_rate()
-        side = benchmark.MATMUL_SIZE
-        _say(f"product of {side}x{side} float32 matrices: {rate / 1e9:.0f} GFLOP/s\n\n{HEADER}")
-        report: dict[str, Any] = {
-            "machine": benchmark.describe_machine(),
-            "matmul_gflop_per_second": rate / 1e9,
-            "rows": [],
-        }
-        for case in cases:
-            measured = _measure(model, case, config, args.repeats)
-            row = benchmark.make_row(case, measured, model.config, rate)
-            report["rows"].append(row)
-            _say(format_row(row))
-            if args.json:
-                write_report(args.json, report)
+    cases = _cases(args, config, _model(args, config))
+    # This process leaves the device to those that measure.
+    call = run_in_fresh_process if args.fresh_process else _call
+    machine, rate = call(_measure_machine)
+    side = benchmark.MATMUL_SIZE
+    _say(f"product of {side}x{side} float32 matrices: {rate / 1e9:.0f} GFLOP/s\n\n{HEADER}")
+    report: dict[str, Any] = {
+        "machine": machine,
+        "matmul_gflop_per_second": rate / 1e9,
+        "fresh_process": args.fresh_process,
+        "rows": [],
+    }
+    for case in cases:
+        row = call(_measure_row, args, case, rate)
+        report["rows"].append(row)
+        _say(format_row(row))
+        if args.json:
+            write_report(args.json, report)
     if args.compare:
         _say(f"\n{args.compare} / this:")
         for line in compare(report["rows"], earlier):
@@ -109,15 +132,63 @@ def _run_network(args: argparse.Namespace) -> int:
     return 0
 
 
-def _measure(model: Any, case: Any, config: Any, repeats: int) -> Any:
-    from armoe_jax.benchmark import measure_inference, measure_training
+def _refuse_contradictions(args: argparse.Namespace) -> None:
+    if args.mode == "train":
+        for option in ("expert", "tile", "overlap"):
+            value = getattr(args, option)
+            if value is not None:
+                raise ValueError(f"--{option} {value} is for --mode infer; training has none")
+    if args.overlap is not None and args.tile is None:
+        raise ValueError(f"--overlap {args.overlap} is for tiles; give --tile too")
+    if args.tile is not None:
+        for option, value in (("expert", args.expert), ("no-scan", args.scan is False)):
+            if value:
+                raise ValueError(
+                    f"--{option} is for the network alone; with --tile {args.tile} it runs as "
+                    "`armoe-jax restore` runs it"
+                )
 
-    if case.mode == "infer":
-        return measure_inference(model, case, repeats=repeats)
-    from armoe_jax.train import make_step_options
 
-    options = make_step_options(config, model)
-    return measure_training(model, case, options, ema=config.train.ema, repeats=repeats)
+def _call(function: Callable[..., Any], *args: Any) -> Any:
+    return function(*args)
+
+
+def _measure_machine() -> tuple[dict[str, Any], float]:
+    """Returns what the machine is, and how many float32 operations a second it reaches."""
+    from armoe_jax import benchmark, benchmark_machine
+
+    with _no_compilation_cache():
+        return benchmark_machine.describe_machine(), benchmark.matmul_rate()
+
+
+def _measure_row(args: argparse.Namespace, case: Any, matmul_rate: float) -> dict[str, Any]:
+    from armoe_jax import benchmark
+
+    config = _config(args)
+    model = _model(args, config)
+    with _no_compilation_cache():
+        if case.mode == "train":
+            from armoe_jax.train import make_step_options
+
+            options = make_step_options(config, model)
+            measured = benchmark.measure_training(
+                model, case, options, ema=config.train.ema, repeats=args.repeats
+            )
+        elif case.tile is None:
+            measured = benchmark.measure_inference(model, case, repeats=args.repeats)
+        else:
+            measured = benchmark.measure_restoring(model, case, repeats=args.repeats)
+    return benchmark.make_row(case, measured, model.config, matmul_rate)
+
+
+def _model(args: argparse.Namespace, config: Any) -> Any:
+    from armoe_jax.models import build_model
+
+    overrides = {name: getattr(args, name) for name in ("dtype", "dispatch", "scan", "remat")}
+    return build_model(
+        config.model.to_dict(),
+        **{name: value for name, value in overrides.items() if value is not None},
+    )
 
 
 def _cases(args: argparse.Namespace, config: Any, model: Any) -> list[Any]:
@@ -125,15 +196,12 @@ def _cases(args: argparse.Namespace, config: Any, model: Any) -> list[Any]:
     from armoe_jax.benchmark import Case
 
     training = args.mode == "train"
-    if training and args.expert:
-        raise ValueError(
-            f"--expert {args.expert} is for --mode infer; in training the gates choose"
-        )
     if training:
         default_size = (config.data.patch_size,) * 2
         default_batch = config.train.batch_size if args.config else DEFAULT_TRAINING_BATCH
     else:
         default_size, default_batch = DEFAULT_SIZE, 1
+    overlap = DEFAULT_OVERLAP if args.overlap is None else args.overlap
     return [
         Case(
             model=_name(args, model.config),
@@ -146,6 +214,8 @@ def _cases(args: argparse.Namespace, config: Any, model: Any) -> list[Any]:
             dispatch=model.dispatch if training else None,
             remat=model.remat if training else None,
             expert=args.expert,
+            tile=args.tile,
+            overlap=None if args.tile is None else overlap,
         )
         for height, width in args.size or [default_size]
     ]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from armoe_jax.models import ARMoE, ARMoEConfig, build_model
+from armoe_jax.restore.memory import return_freed_memory
 
 FORCED = 1e9
 """Added to a gate's logit to make it win against any other logit and noise."""
@@ -43,7 +44,7 @@ class Programs:
         self._variables = jax.device_put(variables)
         self._sample, self._seed = sample, seed
         self._jitted = jax.jit(self._forward)
-        self._compiled: dict[Shape, Any] = {}
+        self._compiled: dict[Shape, jax.stages.Compiled] = {}
 
     @property
     def model(self) -> ARMoE:
@@ -88,16 +89,17 @@ class Programs:
             The network's outputs, float32, (B, H * s, W * s, in_chans), not clipped, and the chosen
             experts, int32, (L, B).
         """
-        program = self._program((x.shape[0], x.shape[1], x.shape[2]))
+        program = self.program((x.shape[0], x.shape[1], x.shape[2]))
         return program(self._variables, x, bias, samples)
 
     def memory_bytes(self, shape: Shape) -> int:
         """Returns what running a batch takes beside the weights, by XLA's analysis; compiles it."""
-        analysis = self._program(shape).memory_analysis()
+        analysis: Any = self.program(shape).memory_analysis()
         pixels = shape[0] * shape[1] * shape[2]
         return analysis.temp_size_in_bytes + analysis.output_size_in_bytes + 4 * pixels * 3
 
-    def _program(self, shape: Shape) -> Any:
+    def program(self, shape: Shape) -> jax.stages.Compiled:
+        """Returns the compiled network for batches of a shape (batch, height, width)."""
         if shape not in self._compiled:
             layers, experts = self._config.num_layers, len(self._config.experts)
             arguments = (
@@ -105,7 +107,9 @@ class Programs:
                 jax.ShapeDtypeStruct((layers, shape[0], experts), jnp.float32),
                 jax.ShapeDtypeStruct((shape[0], 2), jnp.uint32),
             )
+            return_freed_memory()  # such as the arrays that the weights were read into
             self._compiled[shape] = self._jitted.lower(self._variables, *arguments).compile()
+            return_freed_memory()
         return self._compiled[shape]
 
     def _forward(

@@ -7,7 +7,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,18 @@ what decides is the analysis of the image's own program.
 
 ACCELERATOR_PIXELS = 512 * 512
 """Pixels that keep an accelerator busy: smaller tiles run together by default."""
+
+
+class Prepared(NamedTuple):
+    """How images of one size go through the network.
+
+    Attributes:
+        plan: Their tiles.
+        programs: The compiled network, once for each shape of tile.
+    """
+
+    plan: TilePlan
+    programs: tuple[jax.stages.Compiled, ...]
 
 
 class Restorer:
@@ -131,6 +143,21 @@ class Restorer:
     def compiled_shapes(self) -> tuple[tuple[int, int, int], ...]:
         """Batch, height and width of every program compiled so far for images."""
         return self._programs.shapes
+
+    def prepare(self, height: int, width: int) -> "Prepared":
+        """Compiles what images of a size need, which else happens when the first one comes.
+
+        Args:
+            height: Rows of the images.
+            width: Their columns.
+
+        Returns:
+            How such images are cut, and the compiled programs.
+        """
+        plan = self._plan(height, width)
+        shapes = {plan.shape(*tile): None for tile in plan.tiles()}
+        programs = [self._programs.program((self._batch_size, *shape)) for shape in shapes]
+        return Prepared(plan, tuple(programs))
 
     def __call__(self, image: np.ndarray, *, index: int = 0) -> np.ndarray:
         """Restores one image.

@@ -114,6 +114,17 @@ def test_fifty_sizes_compile_four_programs(identity):
     assert sorted(restore.compiled_shapes) == [(1, 16, 16), (1, 16, 32), (1, 32, 16), (1, 32, 32)]
 
 
+def test_programs_are_ready_before_the_first_image(identity):
+    restorer = Restorer(*identity, tile=16, overlap=4, batch_size=2)
+    ready = restorer.prepare(20, 6)
+    # 20 rows: two tiles of 16. 6 columns: no more than half a tile.
+    assert [ready.plan.shape(*tile) for tile in ready.plan.tiles()] == [(16, 8), (16, 8)]
+    assert len(ready.programs) == 1
+    assert restorer.compiled_shapes == ((2, 16, 8),)
+    restorer(picture(20, 6, 3))
+    assert restorer.compiled_shapes == ((2, 16, 8),)
+
+
 def test_whole_images_compile_once_a_size(identity):
     restore = Restorer(*identity)
     for _ in range(2):
