@@ -1,4 +1,4 @@
-# make demo   set up a virtual environment, then train and evaluate a small network on real images
+# make demo   set up a virtual environment, restore coded photographs, then train for a few steps
 # make test   set up a virtual environment, check the code, then run the whole test suite
 #
 # Both need Python >= 3.11, make and a package index; nothing else is installed or changed.
@@ -27,7 +27,7 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 demo: $(BASE)
-	$(BIN)/python -m armoe_jax.main --config configs/demo.py --workdir $(DEMO_DIR)
+	$(BIN)/armoe-jax demo -o $(DEMO_DIR)
 
 # `-m ""` lifts the default that leaves slow tests out.
 test: lint

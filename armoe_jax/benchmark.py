@@ -21,9 +21,9 @@ from armoe_jax.benchmark_machine import peak_memory_bytes, reset_peak_memory
 from armoe_jax.convert.armoe_rules import armoe_rules
 from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.flops import TRAINING_FACTOR, useful_flops
+from armoe_jax.freed_memory import return_freed_memory
 from armoe_jax.models import ARMoE, ARMoEConfig
 from armoe_jax.restore import Restorer
-from armoe_jax.restore.memory import return_freed_memory
 from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step, metrics_shapes
 
 WARM_UP = 1
@@ -126,10 +126,7 @@ def measure_inference(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
         y, routing = result
         return y, routing.expert
 
-    # A Restorer keeps memory low in the same way.
-    return_freed_memory()
     prepared = _prepare(lambda: jax.jit(restore).lower(variables, images))
-    return_freed_memory()
     chosen: Any = None
 
     def run() -> Any:
@@ -313,13 +310,16 @@ class _Prepared:
 
 
 def _prepare(lower: Callable[[], jax.stages.Lowered]) -> _Prepared:
+    return_freed_memory()
     reset_peak_memory()
     start = time.perf_counter()
     lowered = lower()
     middle = time.perf_counter()
     program = lowered.compile()
     end = time.perf_counter()
-    return _Prepared([program], middle - start, end - middle, peak_memory_bytes())
+    peak = peak_memory_bytes()
+    return_freed_memory()  # as restoring and training do
+    return _Prepared([program], middle - start, end - middle, peak)
 
 
 def _measure(

@@ -1,5 +1,6 @@
 """Training losses between a restored image and its original."""
 
+import functools
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -11,6 +12,11 @@ CHARBONNIER_EPS = 1e-3
 
 PSNR_EPS = 1e-5
 """Added to each image's mean squared error: patches above 50 dB do not rule the others."""
+
+COLORS = ("rgb", "ycbcr")
+
+PLANE_WEIGHTS = (0.75, 0.125, 0.125)
+"""Of Y, Cb and Cr. Source: the 6:1:1 weighted PSNR of JVET's and HM's common test conditions."""
 
 
 def l1(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[Array, ""]:
@@ -52,22 +58,47 @@ LOSSES: dict[str, Callable[..., Float[Array, ""]]] = {
 }
 
 
-def make_loss(name: str, *, charbonnier_eps: float = CHARBONNIER_EPS) -> Loss:
+def make_loss(name: str, *, charbonnier_eps: float = CHARBONNIER_EPS, colors: str = "rgb") -> Loss:
     """Returns the loss of that name.
 
     Args:
         name: A key of `LOSSES`.
         charbonnier_eps: The eps of "charbonnier", in squared units of [0, 1]; must be positive.
+        colors: "rgb": channels count alike. "ycbcr": the losses of luma and chroma planes (BT.601)
+            are added with `PLANE_WEIGHTS`; where chroma is subsampled, its error otherwise rules.
 
     Raises:
-        ValueError: The name is unknown, or eps is not positive.
+        ValueError: The name or the colours are unknown, or eps is not positive.
     """
     if name not in LOSSES:
         raise ValueError(f"train.loss is {name!r}; choose one of {sorted(LOSSES)}")
-    if name != "charbonnier":
-        return LOSSES[name]
-    if not charbonnier_eps > 0:
+    if colors not in COLORS:
+        raise ValueError(f"train.loss_colors is {colors!r}; choose one of {COLORS}")
+    loss = LOSSES[name]
+    if name == "charbonnier":
+        if not charbonnier_eps > 0:
+            raise ValueError(
+                f"train.charbonnier_eps is {charbonnier_eps}; it must be positive, for example 1e-3"
+            )
+        loss = functools.partial(charbonnier, eps=charbonnier_eps)
+    return loss if colors == "rgb" else _over_planes(loss)
+
+
+def _over_planes(loss: Loss) -> Loss:
+    def weighted(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[Array, ""]:
+        pairs = zip(PLANE_WEIGHTS, _planes(output), _planes(gt), strict=True)
+        return sum((w * loss(a, b) for w, a, b in pairs), start=jnp.zeros(()))
+
+    return weighted
+
+
+def _planes(image: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w 1"], ...]:
+    """Returns full-range Y, Cb and Cr, without offsets, of an RGB image. Source: ITU-R BT.601."""
+    if image.shape[-1] != 3:
         raise ValueError(
-            f"train.charbonnier_eps is {charbonnier_eps}; it must be positive, for example 1e-3"
+            f"train.loss_colors='ycbcr' needs RGB images, these have {image.shape[-1]} channels; "
+            "use 'rgb'"
         )
-    return lambda output, gt: charbonnier(output, gt, eps=charbonnier_eps)
+    red, green, blue = jnp.split(image, 3, axis=-1)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return luma, (blue - luma) / 1.772, (red - luma) / 1.402

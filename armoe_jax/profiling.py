@@ -8,6 +8,8 @@ from typing import Any
 import jax
 from absl import logging
 
+from armoe_jax.freed_memory import return_freed_memory
+
 TRACE_FOLDER = "profile"
 
 
@@ -16,6 +18,7 @@ def compile_and_report(compile_step: Callable[[], jax.stages.Compiled]) -> jax.s
     start = time.monotonic()
     compiled = compile_step()
     seconds = time.monotonic() - start
+    return_freed_memory()
     logging.info("compiled the training step in %.1f s; %s", seconds, describe_memory(compiled))
     return compiled
 

@@ -1,9 +1,10 @@
 """Training: mesh, data, model, optimiser, state, step, restore, loop."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from armoe_jax import optim, sharding, train_state, warm_start
 from armoe_jax.checkpoint import Checkpointer, SavePlan
 from armoe_jax.final_report import evaluate_workdir, parse_tile
 from armoe_jax.losses import make_loss
-from armoe_jax.metric_writer import create_writer
+from armoe_jax.metric_writer import MultiWriter, create_writer
 from armoe_jax.models import ARMoE, build_model
 from armoe_jax.preemption import PreemptionWatch
 from armoe_jax.pretrained import load_weights
@@ -27,7 +28,7 @@ from armoe_jax.train_state import TrainState
 from armoe_jax.train_step import (
     SPARSE_LOAD_BALANCING_WEIGHT,
     StepOptions,
-    compile_train_step,
+    lower_train_step,
     make_gradients,
     make_train_step,
     metrics_shapes,
@@ -59,91 +60,135 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | Non
         OSError: A checkpoint could not be written.
     """
     workdir = Path(workdir)
-    first_process = jax.process_index() == 0
+    parts = _prepare(config)
+    with Checkpointer(workdir, parts.save_plan) as checkpointer:
+        restored = checkpointer.restore(parts.like, check=make_resume_check(config, parts.model))
+        start = 0 if restored is None else int(restored[0].step)
+        # Data come first: what is wrong with them shows before a large network has been drawn.
+        with _open_data(config, parts.model, start) as batches:
+            if restored is None:
+                state = fresh_state(config, parts.model, parts.options, parts.like)
+                validated = True
+            else:
+                state, validated = restored[0], restored[1]["validated"]
+            if jax.process_index() == 0:
+                _record_start(config, workdir, state, parts.like, start)
+            with _open_watchers(config, workdir, start) as watchers:
+                if restored is None:
+                    watchers["writer"].write_hparams(config.to_dict())
+                if start < config.train.num_steps or not validated:
+                    loop = _make_loop(config, parts, checkpointer, watchers)
+                    loop.run(state, batches, validated=validated)
+    if parts.validator is None or jax.process_count() > 1:
+        return None
+    return evaluate_workdir(config, workdir)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """What follows from the configuration alone; nothing of the run has been read or written."""
+
+    mesh: Mesh
+    model: ARMoE
+    options: StepOptions
+    validator: Validator | None
+    loop_plan: LoopPlan
+    save_plan: SavePlan
+    like: TrainState
+
+
+def _prepare(config: Any) -> _Parts:
+    """Checks the configuration and makes what a run works with."""
     mesh = sharding.make_mesh(config.sharding.num_devices)
     sharding.check_batch(
         config.train.batch_size, mesh=mesh, accumulation_steps=config.train.accumulation_steps
     )
     model = build_model(config.model.to_dict())
     options = make_step_options(config, model)
-    validator = make_validator(config, model)
-    loop_plan = make_loop_plan(config, model)
-    save_plan = SavePlan(
-        every=config.checkpoint.every,
-        keep=config.checkpoint.keep,
-        num_steps=config.train.num_steps,
-    )
-    like = abstract_state(config, model, options, mesh)
-
-    with Checkpointer(workdir, save_plan) as checkpointer, contextlib.ExitStack() as opened:
-        restored = checkpointer.restore(like, check=make_resume_check(config, model))
-        start = 0 if restored is None else int(restored[0].step)
-        # Data come first: what is wrong with them shows before a large network has been drawn.
-        loader = pipeline.train_loader(
-            config.data.to_dict(),
-            batch_size=config.train.batch_size,
-            seed=config.train.seed,
-            start_step=start,
+    return _Parts(
+        mesh=mesh,
+        model=model,
+        options=options,
+        validator=make_validator(config, model),
+        loop_plan=make_loop_plan(config, model),
+        save_plan=SavePlan(
+            every=config.checkpoint.every,
+            keep=config.checkpoint.keep,
             num_steps=config.train.num_steps,
-            scale=model.config.scale,
-            in_chans=model.config.in_chans,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-        batches = opened.enter_context(loader)
-        if restored is None:
-            state, meta = fresh_state(config, model, options, like), {"validated": True}
-        else:
-            state, meta = restored
-        if first_process:
-            save_run_info(workdir, config.to_dict(), step=start)
-            placement = jax.tree.map(lambda x: x.sharding, like)
-            _describe(config, state, placement, start, workdir)
-        with (
-            create_writer(
-                workdir,
-                resume_step=start,
-                tensorboard=config.log.tensorboard,
-                enabled=first_process,
-            ) as writer,
-            PreemptionWatch() as watch,
-            TraceWindow(
-                workdir,
-                first_step=config.profile.first_step,
-                num_steps=config.profile.num_steps,
-            ) as trace,
-            Progress(
-                total=config.train.num_steps,
-                initial=start,
-                images_per_step=config.train.batch_size,
-                enabled=first_process,
-            ) as progress,
-        ):
-            if restored is None:
-                writer.write_hparams(config.to_dict())
-            if start < config.train.num_steps or not meta["validated"]:
-                step_fn = compile_and_report(
-                    lambda: compile_for(config, model, options, mesh, like)
-                )
-                loop = TrainLoop(
-                    plan=loop_plan,
-                    mesh=mesh,
-                    step_fn=step_fn,
-                    gradients_fn=make_gradients(model, options),
-                    checkpointer=checkpointer,
-                    describe=lambda step, validated: describe_checkpoint(
-                        config, model, step, validated
-                    ),
-                    writer=writer,
-                    progress=progress,
-                    watch=watch,
-                    trace=trace,
-                    validator=validator,
-                )
-                loop.run(state, batches, validated=meta["validated"])
-    if validator is None or jax.process_count() > 1:
-        return None
-    return evaluate_workdir(config, workdir)
+        ),
+        like=abstract_state(config, model, options, mesh),
+    )
+
+
+def _open_data(config: Any, model: ARMoE, start: int) -> pipeline.TrainLoader:
+    """Opens this process's batches, the first being number `start`."""
+    return pipeline.train_loader(
+        config.data.to_dict(),
+        batch_size=config.train.batch_size,
+        seed=config.train.seed,
+        start_step=start,
+        num_steps=config.train.num_steps,
+        scale=model.config.scale,
+        in_chans=model.config.in_chans,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+class _Watchers(TypedDict):
+    """Those who follow a run, as `TrainLoop` names them."""
+
+    writer: MultiWriter
+    watch: PreemptionWatch
+    trace: TraceWindow
+    progress: Progress
+
+
+@contextlib.contextmanager
+def _open_watchers(config: Any, workdir: Path, start: int) -> Iterator[_Watchers]:
+    """Opens what writes, shows and stops a run, and closes it in the opposite order."""
+    first_process = jax.process_index() == 0
+    with (
+        create_writer(
+            workdir,
+            resume_step=start,
+            tensorboard=config.log.tensorboard,
+            enabled=first_process,
+        ) as writer,
+        PreemptionWatch() as watch,
+        TraceWindow(
+            workdir,
+            first_step=config.profile.first_step,
+            num_steps=config.profile.num_steps,
+        ) as trace,
+        Progress(
+            total=config.train.num_steps,
+            initial=start,
+            images_per_step=config.train.batch_size,
+            enabled=first_process,
+        ) as progress,
+    ):
+        yield {"writer": writer, "watch": watch, "trace": trace, "progress": progress}
+
+
+def _make_loop(
+    config: Any, parts: _Parts, checkpointer: Checkpointer, watchers: _Watchers
+) -> TrainLoop:
+    """Compiles the step and returns the loop around it."""
+    model, options = parts.model, parts.options
+    step_fn = compile_and_report(
+        lambda: compile_for(config, model, options, parts.mesh, parts.like)
+    )
+    return TrainLoop(
+        plan=parts.loop_plan,
+        mesh=parts.mesh,
+        step_fn=step_fn,
+        gradients_fn=make_gradients(model, options),
+        checkpointer=checkpointer,
+        describe=lambda step, validated: describe_checkpoint(config, model, step, validated),
+        validator=parts.validator,
+        **watchers,
+    )
 
 
 def init(model: ARMoE, config: Any) -> dict[str, PyTree]:
@@ -200,7 +245,7 @@ def compile_for(
         "gt": jax.ShapeDtypeStruct((size, patch * scale, patch * scale, channels), jnp.float32),
     }
     step_fn = make_train_step(model, options)
-    return compile_train_step(step_fn, mesh, state, batch, fsdp=config.sharding.fsdp)
+    return lower_train_step(step_fn, mesh, state, batch, fsdp=config.sharding.fsdp).compile()
 
 
 def make_step_options(config: Any, model: ARMoE) -> StepOptions:
@@ -209,7 +254,11 @@ def make_step_options(config: Any, model: ARMoE) -> StepOptions:
     if weight is None:
         weight = SPARSE_LOAD_BALANCING_WEIGHT if model.dispatch == "capacity" else 0.0
     return StepOptions(
-        loss=make_loss(config.train.loss, charbonnier_eps=config.train.charbonnier_eps),
+        loss=make_loss(
+            config.train.loss,
+            charbonnier_eps=config.train.charbonnier_eps,
+            colors=config.train.loss_colors,
+        ),
         optimizer=optim.make_optimizer(config.optim.to_dict()),
         schedule=optim.make_schedule(config.optim.to_dict(), config.train.num_steps),
         seed=config.train.seed,
@@ -306,10 +355,11 @@ def _load_start(config: Any, fresh: Mapping[str, PyTree]) -> dict[str, PyTree]:
     return merged
 
 
-def _describe(
-    config: Any, state: TrainState, placement: TrainState, start: int, workdir: Path
+def _record_start(
+    config: Any, workdir: Path, state: TrainState, like: TrainState, start: int
 ) -> None:
-    """Logs what is trained, how it is spread, and whether it continues."""
+    """Writes what the run is, and logs how it is spread and whether it continues."""
+    save_run_info(workdir, config.to_dict(), step=start)
     if start:
         logging.info("continuing at step %d of %d", start, config.train.num_steps)
         platform.work_unit().set_task_status(f"continued at step {start}")
@@ -317,5 +367,5 @@ def _describe(
         overview = parameter_overview.get_parameter_overview(state.params)
         (workdir / "parameters.txt").write_text(overview + "\n")
     count = parameter_overview.count_parameters(state.params)
-    summary = sharding.summarize(state, placement)
+    summary = sharding.summarize(state, jax.tree.map(lambda x: x.sharding, like))
     logging.info("%d parameters; state of the run: %s", count, summary)

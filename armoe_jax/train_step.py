@@ -113,6 +113,10 @@ def lower_train_step(
         batch: A global batch or its shapes.
         fsdp: Whether parameters, averages and moments are split over the mesh.
         gate_noise: Gate noise or its shape, if the compiled step is to take it.
+
+    Returns:
+        The lowered step; `compile()` makes it an executable, whose `memory_analysis()` tells the
+        memory it needs.
     """
     placement = train_state.shardings(state, mesh, fsdp=fsdp)
     whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
@@ -124,26 +128,6 @@ def lower_train_step(
     jitted = jax.jit(step_fn, donate_argnums=0, out_shardings=(placement, whole))
     with jax.set_mesh(mesh):
         return jitted.lower(*arguments)
-
-
-def compile_train_step(
-    step_fn: Callable[..., tuple[TrainState, StepInfo]],
-    mesh: Mesh,
-    state: TrainState,
-    batch: Batch,
-    *,
-    fsdp: bool = False,
-    gate_noise: Any = None,
-    compiler_options: Mapping[str, Any] | None = None,
-) -> jax.stages.Compiled:
-    """Compiles a step for a mesh; arguments as in `lower_train_step`, and XLA's options.
-
-    Returns:
-        The executable; its `memory_analysis()` tells the memory it needs.
-    """
-    lowered = lower_train_step(step_fn, mesh, state, batch, fsdp=fsdp, gate_noise=gate_noise)
-    with jax.set_mesh(mesh):
-        return lowered.compile(compiler_options=dict(compiler_options or {}))
 
 
 def make_gradients(model: Any, options: StepOptions) -> Callable[..., PyTree]:

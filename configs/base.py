@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
             "seed": 10,
             "loss": "l1",  # "l1" | "charbonnier" | "l2" | "psnr"
             "charbonnier_eps": 1e-3,
+            "loss_colors": "rgb",  # "ycbcr": 6:1:1 weights, for images of subsampled chroma
             # None: 0.01 with sparse (capacity) dispatch, 0 with dense.
             "load_balancing_weight": config_dict.placeholder(float),
             "ema": True,

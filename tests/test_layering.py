@@ -22,6 +22,7 @@ TOOLS = (
     "armoe_jax.atomic_file",
     "armoe_jax.deep_tiff",
     "armoe_jax.evaluation_tables",
+    "armoe_jax.freed_memory",
     "armoe_jax.huge_pages",
     "armoe_jax.image_files",
     "armoe_jax.image_io",

@@ -92,7 +92,8 @@ class ARMoE(nn.Module):
         mean = jnp.asarray(RGB_MEAN if c.in_chans == 3 else (0.0,), x.dtype).reshape(1, 1, 1, -1)
         if train and gate_noise is None and c.experts and expert is None:
             shape = (c.num_layers, x.shape[0], len(c.experts))
-            gate_noise = jax.random.gumbel(self.make_rng("routing"), shape)
+            # One type, so that the noise does not depend on the precision of the computation.
+            gate_noise = jax.random.gumbel(self.make_rng("routing"), shape, jnp.float32)
 
         normalised = (x - mean) * c.img_range
         shallow = Conv(c.embed_dim, dtype=self.dtype, name="conv_first")(normalised)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from armoe_jax.experts import ExpertInputs
@@ -32,6 +33,8 @@ def by_capacity(
 ) -> tuple[Float[Array, "b h w c"], Bool[Array, " b"]]:
     """Runs each expert on at most `slots` of its images, in batch order.
 
+    Under a mesh (`jax.set_mesh`) its devices share the slots of each expert.
+
     Returns:
         The mixture, 0 for images that found their expert full, and which those are.
     """
@@ -39,23 +42,49 @@ def by_capacity(
     chosen = expert_index[:, None] == jnp.arange(len(experts))[None, :]  # b e
     position = jnp.cumsum(chosen, axis=0) - 1  # b e: rank of the image among those of the expert
     kept = chosen & (position < slots)
-    # Which image sits in slot k of expert e; an empty slot holds image 0, whose result is unused.
-    seat = kept[:, :, None] & (position[:, :, None] == jnp.arange(slots)[None, None, :])  # b e k
+    seats = _round_up(slots, _num_devices())
+    # Which image sits in seat k of expert e; an empty seat holds image 0, whose result is unused.
+    seat = kept[:, :, None] & (position[:, :, None] == jnp.arange(seats)[None, None, :])  # b e k
     image_of_seat = jnp.argmax(seat, axis=0)  # e k
 
     results = []
     for i, expert in enumerate(experts):
         images = image_of_seat[i]
         taken = dataclasses.replace(
-            inputs, values=inputs.values[images], features=inputs.features[images]
+            inputs,
+            values=_spread(inputs.values[images]),
+            features=_spread(inputs.features[images]),
         )
         results.append(expert(taken))
     stacked = jnp.concatenate(results, axis=0)  # (e k) h w c
     rank = jnp.take_along_axis(position, expert_index[:, None], axis=1)[:, 0]
     served = rank < slots
-    row = jnp.where(served, expert_index * slots + rank, 0)
+    row = jnp.where(served, expert_index * seats + rank, 0)
     mixture = jnp.where(served.reshape(batch, 1, 1, 1), stacked[row], 0.0)
     return mixture, ~served
+
+
+def _num_devices() -> int:
+    """Returns how many devices share the work: those of the mesh, where the compiler splits it."""
+    mesh = jax.sharding.get_abstract_mesh()
+    automatic = all(kind == AxisType.Auto for kind in mesh.axis_types)
+    return mesh.size if automatic and not mesh.empty else 1
+
+
+def _spread(seats: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
+    """Splits seats over the devices.
+
+    Which images they hold is known at run time only: left alone, the compiler has every device fill
+    all seats and do the work of all.
+    """
+    if _num_devices() == 1:
+        return seats
+    axes = jax.sharding.get_abstract_mesh().axis_names
+    return jax.lax.with_sharding_constraint(seats, PartitionSpec(axes))
+
+
+def _round_up(number: int, divisor: int) -> int:
+    return -(-number // divisor) * divisor
 
 
 def by_branch(

@@ -16,7 +16,7 @@ from armoe_jax.ops.precision import wide
 
 def linear_init(key: PRNGKeyArray, shape: tuple[int, ...]) -> Array:
     """Normal with standard deviation 0.02, cut at +-2 as released (a hundred deviations away)."""
-    return 0.02 * jax.random.truncated_normal(key, -100.0, 100.0, shape)
+    return 0.02 * jax.random.truncated_normal(key, -100.0, 100.0, shape, jnp.float32)
 
 
 def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:

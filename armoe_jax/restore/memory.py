@@ -1,7 +1,5 @@
-"""How much memory there is, and giving back what is no longer used."""
+"""How much memory there is."""
 
-import ctypes
-import platform
 from pathlib import Path
 
 import jax
@@ -43,16 +41,6 @@ def cgroup_available_bytes(root: Path = CGROUPS, membership: Path = OWN_CGROUP) 
             groups += [group, *(parent for parent in group.parents if parent.is_relative_to(base))]
     left = [_left(group) for group in groups]
     return min((value for value in left if value is not None), default=None)
-
-
-def return_freed_memory() -> None:
-    """Has the C library give memory that has been freed back to the system.
-
-    glibc keeps most of it for later: 300 MB after compiling a large network. Does nothing with
-    other C libraries.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _left(group: Path) -> int | None:

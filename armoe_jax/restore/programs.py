@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from armoe_jax.freed_memory import return_freed_memory
 from armoe_jax.models import ARMoE, ARMoEConfig, build_model
-from armoe_jax.restore.memory import return_freed_memory
 
 FORCED = 1e9
 """Added to a gate's logit to make it win against any other logit and noise."""

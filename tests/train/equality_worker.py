@@ -1,9 +1,10 @@
-"""Trains in one setting and writes losses, Adam's first moments and parameters to a file.
+"""Trains in some settings, in float64 and float32, and writes what came out to files.
 
-Run as a program by test_equality.py, one process (or two) for each setting:
+Run as a program by test_equality.py, one process (or two) for several settings:
     python equality_worker.py JSON
-with JSON an object of: setups (a list of {name, devices, fsdp}), local_devices, x64, overrides,
-num_steps, out (a folder), and for several processes coordinator, num_processes, process_id.
+with JSON an object of: setups (a list of {name, devices, fsdp}), local_devices, overrides,
+num_steps, out (a folder, gets TYPE/NAME.npz with losses, Adam's first moments after one step,
+parameters and averages), and for several processes coordinator, num_processes, process_id.
 """
 
 import json
@@ -20,14 +21,12 @@ from flax import traverse_util
 def main(job: dict[str, Any]) -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", job["local_devices"])
-    jax.config.update("jax_enable_x64", job["x64"])
     from armoe_jax import distributed
     from configs import base
 
     config = base.get_config()
     overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in job["overrides"].items()}
     config.update_from_flattened_dict(overrides)
-    config.model.dtype = "float64" if job["x64"] else "float32"
     if job["num_processes"] > 1:
         config.distributed.enabled = True
         config.distributed.coordinator_address = job["coordinator"]
@@ -35,12 +34,17 @@ def main(job: dict[str, Any]) -> None:
         config.distributed.process_id = job["process_id"]
         config.distributed.heartbeat_timeout = 1000  # a machine under load may stall a process
         distributed.initialize(config.distributed.to_dict())
-    for setup in job["setups"]:
-        config.sharding.num_devices = setup["devices"]
-        config.sharding.fsdp = setup["fsdp"]
-        result = run(config, job["num_steps"])
-        if jax.process_index() == 0:
-            np.savez(Path(job["out"]) / f"{setup['name']}.npz", **result)
+    for kind in ("float64", "float32"):
+        jax.config.update("jax_enable_x64", kind == "float64")
+        config.model.dtype = kind
+        folder = Path(job["out"]) / kind
+        folder.mkdir(exist_ok=True)
+        for setup in job["setups"]:
+            config.sharding.num_devices = setup["devices"]
+            config.sharding.fsdp = setup["fsdp"]
+            result = run(config, job["num_steps"])
+            if jax.process_index() == 0:
+                np.savez(folder / f"{setup['name']}.npz", **result)
 
 
 def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:

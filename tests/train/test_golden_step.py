@@ -10,7 +10,7 @@ from armoe_jax.models import build_model
 from armoe_jax.pretrained import load_weights
 from armoe_jax.train_step import (
     StepOptions,
-    compile_train_step,
+    lower_train_step,
     make_train_step,
     metrics_shapes,
 )
@@ -53,15 +53,9 @@ def step(golden, shared_dir):
         for name, source in (("lq", "input"), ("gt", "target"))
     }
     noise = golden["gumbel"]
-    compiled = compile_train_step(
-        make_train_step(model, options),
-        mesh,
-        state,
-        batch,
-        fsdp=True,
-        gate_noise=noise,
-        compiler_options=FAST,
-    )
+    step_fn = make_train_step(model, options)
+    lowered = lower_train_step(step_fn, mesh, state, batch, fsdp=True, gate_noise=noise)
+    compiled = lowered.compile(FAST)
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
     state, info = compiled(state, sharding.place_batch(batch, mesh), jax.device_put(noise, split))
     state = sharding.gather_on_host(state, mesh)

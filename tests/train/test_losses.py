@@ -33,6 +33,24 @@ def test_psnr_counts_images_by_their_relative_error():
     assert float(loss(output, jnp.zeros_like(output))) == pytest.approx(-30.0, abs=1e-4)
 
 
+def test_planes_count_six_to_one_to_one():
+    # A gray error is one of luma alone: 0.75 * 0.2.
+    gray = jnp.full((1, 1, 1, 3), 0.2)
+    loss = make_loss("l1", colors="ycbcr")
+    assert float(loss(gray, jnp.zeros_like(gray))) == pytest.approx(0.15)
+    # Blue alone: Y 0.114, Cb (1 - 0.114) / 1.772 = 0.5, Cr -0.114 / 1.402 = -0.0813.
+    blue = jnp.asarray([0.0, 0.0, 1.0]).reshape(1, 1, 1, 3)
+    want = 0.75 * 0.114 + 0.125 * 0.5 + 0.125 * 0.114 / 1.402
+    assert float(loss(jnp.zeros_like(blue), blue)) == pytest.approx(want)
+
+
+def test_planes_need_rgb():
+    with pytest.raises(ValueError, match="these have 1 channels; use 'rgb'"):
+        make_loss("l1", colors="ycbcr")(images(0.5), images(0.4))
+    with pytest.raises(ValueError, match="loss_colors is 'lab'"):
+        make_loss("l1", colors="lab")
+
+
 @pytest.mark.parametrize("name", sorted(LOSSES))
 def test_gradient_is_finite_at_equality_and_points_to_the_original(name):
     loss = make_loss(name)

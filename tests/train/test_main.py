@@ -3,12 +3,12 @@
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import training_runs as runs
+from absl.testing import flagsaver
 
 from configs import base
 
@@ -82,21 +82,26 @@ def test_running_a_finished_run_again_only_evaluates(reference, flags, cache, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["between saves", "during a save"])
-def test_a_killed_run_continues_as_if_nothing_had_happened(
-    reference, flags, cache, tmp_path, moment
-):
+def test_a_run_killed_twice_ends_as_if_nothing_had_happened(reference, flags, cache, tmp_path):
     workdir = tmp_path / "run"
     process = runs.start(workdir, flags, cache)
-    if moment == "between saves":
-        runs.wait_for_line(process, workdir, 4)
-    else:
-        unfinished = lambda: list((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))  # noqa: E731
-        runs.wait_until(unfinished, process, "an unfinished checkpoint")
+    unfinished = lambda: list((workdir / "checkpoints").glob("*.orbax-checkpoint-tmp*"))  # noqa: E731
+    runs.wait_until(unfinished, process, "an unfinished checkpoint")
     assert runs.end(process, signal.SIGKILL) == -signal.SIGKILL
-    result = runs.run(workdir, flags, cache)
-    assert result.returncode == 0, result.stderr
+    # Again, between saves: metrics come every fourth step, checkpoints every third.
+    reached = max((line["step"] for line in runs.metrics(workdir)), default=0)
+    process = runs.start(workdir, flags, cache)
+    runs.wait_for_line(process, workdir, reached + 4)
+    assert runs.end(process, signal.SIGKILL) == -signal.SIGKILL
+    finish(workdir, flags, cache)
     assert_same_end(workdir, reference[0])
+
+
+def finish(workdir, flags, cache, **kwargs):
+    """Continues a run to its end and returns what it told."""
+    result = runs.run(workdir, flags, cache, **kwargs)
+    assert result.returncode == 0, result.stderr
+    return result.stderr
 
 
 @pytest.mark.slow
@@ -110,8 +115,7 @@ def test_sigterm_saves_first(reference, flags, cache, tmp_path):
     log = Path(f"{workdir}.log").read_text()
     assert f"saved at step {saved}; run the same command again" in log
     assert "Traceback" not in log
-    result = runs.run(workdir, flags, cache)
-    assert f"continuing at step {saved} of {NUM_STEPS}" in result.stderr
+    assert f"continuing at step {saved} of {NUM_STEPS}" in finish(workdir, flags, cache)
     assert_same_end(workdir, reference[0])
 
 
@@ -126,10 +130,9 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
         content = bytearray(data.read_bytes())
         content[len(content) // 2] ^= 0x10
         data.write_bytes(content)
-    result = runs.run(workdir, flags, cache)
-    assert result.returncode == 0, result.stderr
-    assert f"the checkpoint of step {newest} is damaged and is not used" in result.stderr
-    assert f"continuing at step {older} of {NUM_STEPS}" in result.stderr
+    told = finish(workdir, flags, cache)
+    assert f"the checkpoint of step {newest} is damaged and is not used" in told
+    assert f"continuing at step {older} of {NUM_STEPS}" in told
     assert (workdir / "damaged_checkpoints" / str(newest)).is_dir()
     assert_same_end(workdir, reference[0])
 
@@ -142,10 +145,9 @@ def test_a_run_continues_on_other_devices(reference, flags, cache, tmp_path):
         shutil.rmtree(workdir / "checkpoints" / str(step))
     start = runs.steps(workdir)[0]
     more = [*flags, "--config.sharding.num_devices=2", "--config.sharding.fsdp=True"]
-    result = runs.run(workdir, more, cache, devices=2)
-    assert result.returncode == 0, result.stderr
-    assert f"continuing at step {start} of {NUM_STEPS}" in result.stderr
-    assert "split over the mesh" in result.stderr
+    told = finish(workdir, more, cache, devices=2)
+    assert f"continuing at step {start} of {NUM_STEPS}" in told
+    assert "split over the mesh" in told
     assert_nearly_same_losses(workdir, reference[0])
 
 
@@ -182,9 +184,7 @@ def test_two_processes_save_together_and_one_continues(reference, flags, cache, 
     assert all(f"saved at step {saved}; run the same command again" in log for log in logs)
     assert "compiled the training step" in logs[0]
     assert "compiled the training step" not in logs[1]
-    result = runs.run(workdir, flags, cache)
-    assert result.returncode == 0, result.stderr
-    assert f"continuing at step {saved} of {NUM_STEPS}" in result.stderr
+    assert f"continuing at step {saved} of {NUM_STEPS}" in finish(workdir, flags, cache)
     assert_nearly_same_losses(workdir, reference[0])
 
 
@@ -204,58 +204,81 @@ def test_a_full_disk_is_one_clear_line_and_older_checkpoints_stay(
         "runpy.run_module('armoe_jax.main', run_name='__main__')"
     )
     arguments = runs.command(workdir, [*flags, "--config.train.num_steps=18"])[3:]
-    result = subprocess.run(
-        [sys.executable, "-c", limited, *arguments],
-        cwd=runs.ROOT,
-        env=runs.environment(cache),
-        capture_output=True,
-        text=True,
-        timeout=runs.PATIENCE,
-    )
+    result = runs.call([sys.executable, "-c", limited, *arguments], runs.environment(cache))
     assert result.returncode == 1, result.stderr
     # Threads of the checkpoint library may complain beside it.
     (told,) = [x for x in result.stderr.splitlines() if x.startswith("armoe_jax.main: ")]
     assert "could not" in told
     assert f"the checkpoints of steps {before} are intact" in told
     assert runs.steps(workdir) == before
-    result = runs.run(workdir, [*flags, "--config.train.num_steps=15"], cache)
-    assert result.returncode == 0, result.stderr
-    assert f"continuing at step {before[-1]} of 15" in result.stderr
+    told = finish(workdir, [*flags, "--config.train.num_steps=15"], cache)
+    assert f"continuing at step {before[-1]} of 15" in told
 
 
-def usage_error(arguments):
-    result = subprocess.run(
-        [sys.executable, "-m", "armoe_jax.main", *arguments],
-        cwd=runs.ROOT,
-        capture_output=True,
-        text=True,
-        timeout=runs.PATIENCE,
-    )
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    (line,) = result.stderr.strip().splitlines()
+def one_line(text):
+    (line,) = text.strip().splitlines()
     return line
+
+
+def configured(tmp_path, *arguments):
+    """Arguments of a run whose images are nowhere."""
+    folder = ["--config", "configs/car_qp27.py", "--config.data.source=folder"]
+    return [*folder, "--workdir", str(tmp_path / "run"), *arguments]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "--config is required"),
-        (["--config", "nope.py"], "nope.py: no such file; installed are configs/base.py"),
-        (["--config", "CAR", "--config.train.num_stepz=3"], "num_stepz"),
-        (["--config", "CAR", "--config.train.num_steps=many"], "--config.train.num_steps=many"),
-        (["--config", "CAR", "--mode", "sleep"], "<train|eval>"),
-        (["--config", "CAR", "extra"], "unexpected arguments ['extra']"),
-        (["--config", "CAR", "--nonsense=1"], "Unknown command line flag 'nonsense'"),
-        (["--config", "CAR", "--config.data.gt=no/such/folder"], "armoe-jax build-dataset"),
+        (["--nonsense=1"], "Unknown command line flag 'nonsense'"),
+        (["--config.data.gt=no/such/folder"], "armoe-jax build-dataset"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(tmp_path, arguments, words):
-    arguments = ["configs/car_qp27.py" if a == "CAR" else a for a in arguments]
-    if arguments and "nope.py" not in arguments:
-        arguments += ["--workdir", str(tmp_path / "run"), "--config.data.source=folder"]
-    assert words in usage_error(arguments)
+    program = [sys.executable, "-m", "armoe_jax.main"]
+    result = runs.call([*program, *configured(tmp_path, *arguments)])
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    assert words in one_line(result.stderr)
+
+
+@pytest.fixture
+def refusal(monkeypatch, capsys):
+    """Returns what parsing a wrong command line prints before it ends the process with status 2."""
+    from armoe_jax.main import parse_flags
+
+    def parse(*arguments):
+        command = ["main", *arguments]
+        monkeypatch.setattr(sys, "argv", command)  # where ml_collections looks for overrides
+        with flagsaver.flagsaver(), pytest.raises(SystemExit) as stop:
+            parse_flags(command)
+        assert stop.value.code == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        return one_line(printed.err)
+
+    monkeypatch.chdir(runs.ROOT)
+    return parse
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.train.num_stepz=3"], "num_stepz"),
+        (["--config.train.num_steps=many"], "--config.train.num_steps=many"),
+        (["--mode", "sleep"], "<train|eval>"),
+        (["extra"], "unexpected arguments ['extra']"),
+    ],
+)
+def test_wrong_arguments_are_refused(tmp_path, refusal, arguments, words):
+    assert words in refusal(*configured(tmp_path, *arguments))
+
+
+def test_a_run_without_a_configuration_is_refused(refusal):
+    assert "--config is required" in refusal()
+    told = refusal("--config", "nope.py")
+    assert "nope.py: no such file; installed are configs/base.py" in told
 
 
 def test_an_absent_config_path_is_looked_up_among_the_installed():

@@ -9,7 +9,7 @@ from armoe_jax import losses, optim, sharding, train_state
 from armoe_jax.models import build_model
 from armoe_jax.train_step import (
     StepOptions,
-    compile_train_step,
+    lower_train_step,
     make_gradients,
     make_train_step,
     metrics_shapes,
@@ -67,7 +67,7 @@ def new_state(variables, opts, mesh, *, ema=True, fsdp=False):
 
 def compile_step(opts, mesh, state, batch, **kwargs):
     step_fn = make_train_step(MODEL, opts)
-    return compile_train_step(step_fn, mesh, state, batch, compiler_options=FAST, **kwargs)
+    return lower_train_step(step_fn, mesh, state, batch, **kwargs).compile(FAST)
 
 
 @pytest.fixture(scope="module")
