@@ -48,18 +48,41 @@ def _gradients(
 def _cpu_gradients(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw c o"], dy: Float[Array, "b h w o"]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "kh kw c o"]]:
-    """The same as one product a tap: XLA's CPU convolution is some 30 times slower at it."""
-    kh, kw, c, o = kernel.shape
-    _, h, w, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
+    """The same as products: XLA's CPU convolution is some 30 times slower at the kernel's part."""
+    narrows = dy.shape[-1] < x.shape[-1]
+    d_kernel = (_shifting_gradient if narrows else _shifting_input)(x, dy, kernel.shape[:2])
+    return _plain_conv(dy, kernel[::-1, ::-1].swapaxes(2, 3)), d_kernel
+
+
+def _shifting_input(
+    x: Float[Array, "b h w c"], dy: Float[Array, "b h w o"], size: tuple[int, int]
+) -> Float[Array, "kh kw c o"]:
+    """Returns the kernel's gradient as one product a tap."""
+    c, o = x.shape[-1], dy.shape[-1]
     rows = dy.reshape(-1, o)
-    taps = [
-        jnp.matmul(padded[:, i : i + h, j : j + w].reshape(-1, c).T, rows)
-        for i in range(kh)
-        for j in range(kw)
-    ]
-    dx = _plain_conv(dy, kernel[::-1, ::-1].swapaxes(2, 3))
-    return dx, jnp.stack(taps).reshape(kernel.shape)
+    taps = [jnp.matmul(part.reshape(-1, c).T, rows) for part in _shifts(x, size)]
+    return jnp.stack(taps).reshape(*size, c, o)
+
+
+def _shifting_gradient(
+    x: Float[Array, "b h w c"], dy: Float[Array, "b h w o"], size: tuple[int, int]
+) -> Float[Array, "kh kw c o"]:
+    """Returns the kernel's gradient as one product, of all shifts of the few output channels.
+
+    Up to 15 times faster than the product for each tap where outputs are few.
+    """
+    c, o = x.shape[-1], dy.shape[-1]
+    # What the tap up and left sees goes to the output down and right: the last shift comes first.
+    shifts = jnp.concatenate(_shifts(dy, size)[::-1], axis=-1)
+    taps = jnp.matmul(x.reshape(-1, c).T, shifts.reshape(-1, shifts.shape[-1]))
+    return taps.reshape(c, *size, o).transpose(1, 2, 0, 3)
+
+
+def _shifts(x: Float[Array, "b h w c"], size: tuple[int, int]) -> list[Float[Array, "b h w c"]]:
+    """Returns what each tap of a kernel sees at every position; zeros outside."""
+    (kh, kw), (_, h, w, _) = size, x.shape
+    padded = jnp.pad(x, ((0, 0), (kh // 2, kh // 2), (kw // 2, kw // 2), (0, 0)))
+    return [padded[:, i : i + h, j : j + w] for i in range(kh) for j in range(kw)]
 
 
 def depthwise_conv3x3(
@@ -69,10 +92,50 @@ def depthwise_conv3x3(
 
     Grouped convolutions are slow on CPU, and this form fuses on every platform.
     """
-    _, h, w, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    total = bias.reshape(1, 1, 1, -1)
-    for i in range(3):
-        for j in range(3):
-            total = total + padded[:, i : i + h, j : j + w, :] * kernel[None, i, None, j]
-    return total
+    return _depthwise(x, kernel) + bias.reshape(1, 1, 1, -1)
+
+
+def _shift_and_add(
+    x: Float[Array, "b h w c"], kernel: Float[Array, "3 3 1 c"]
+) -> Float[Array, "b h w c"]:
+    taps = kernel.reshape(9, 1, 1, 1, -1)
+    return sum((part * tap for part, tap in zip(_shifts(x, (3, 3)), taps, strict=True)), start=0.0)
+
+
+_depthwise = jax.custom_vjp(_shift_and_add)
+
+
+def _depthwise_fwd(x, kernel):
+    return _shift_and_add(x, kernel), (x, kernel)
+
+
+def _depthwise_bwd(residuals, dy):
+    x, kernel = residuals
+    dx = _shift_and_add(dy, kernel[::-1, ::-1]).astype(x.dtype)
+    d_kernel = jax.lax.platform_dependent(x, dy, cpu=_row_by_row, default=_tap_by_tap)
+    return dx, d_kernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_depthwise.defvjp(_depthwise_fwd, _depthwise_bwd)
+
+
+def _tap_by_tap(x: Float[Array, "b h w c"], dy: Float[Array, "b h w c"]) -> Float[Array, "9 c"]:
+    return jnp.stack([jnp.sum(part * dy, axis=(0, 1, 2)) for part in _shifts(x, (3, 3))])
+
+
+def _row_by_row(x: Float[Array, "b h w c"], dy: Float[Array, "b h w c"]) -> Float[Array, "9 c"]:
+    """The same: sums over rows first, as long vectors, which takes XLA's CPU compiler a tenth."""
+    b, h, w, c = x.shape
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).reshape(b, h + 2, -1)
+    rows = dy.reshape(b, h, -1)
+
+    def add_row(sums, i):
+        above_to_below = jax.lax.dynamic_slice_in_dim(padded, i, 3, axis=1)
+        row = jax.lax.dynamic_index_in_dim(rows, i, axis=1, keepdims=False)
+        taps = [(di, dj * c) for di in range(3) for dj in range(3)]
+        products = [above_to_below[:, di, left : left + w * c] * row for di, left in taps]
+        return [total + product for total, product in zip(sums, products, strict=True)], None
+
+    zeros = jnp.zeros((b, w * c), jnp.result_type(x, dy))
+    sums, _ = jax.lax.scan(add_row, [zeros] * 9, jnp.arange(h))
+    return jnp.stack([total.reshape(-1, c).sum(axis=0) for total in sums])

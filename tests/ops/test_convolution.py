@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from armoe_jax.ops import convolution
 from armoe_jax.ops.convolution import conv2d, depthwise_conv3x3
 
 
@@ -88,3 +89,20 @@ def test_depthwise_and_its_gradients_equal_grouped_convolution(shape):
         arguments,
         cotangent,
     )
+
+
+@pytest.mark.parametrize(("channels", "features"), [(5, 2), (2, 5), (3, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (3, 3), (3, 5)])
+def test_kernel_gradients_are_the_same_on_all_platforms(size, channels, features):
+    """CPU shifts the narrower side, others leave it to the compiler."""
+    x, dy, kernel = draw((2, 5, 6, channels), (2, 5, 6, features), (*size, channels, features))
+    _, want = convolution._gradients(x, kernel, dy)
+    for gradient in (convolution._shifting_input, convolution._shifting_gradient):
+        np.testing.assert_allclose(gradient(x, dy, size), want, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 1, 2, 4), (3, 4, 1, 1)])
+def test_depthwise_kernel_gradients_are_the_same_on_all_platforms(shape):
+    x, dy = draw(shape, shape)
+    want = convolution._tap_by_tap(x, dy)
+    np.testing.assert_allclose(convolution._row_by_row(x, dy), want, rtol=1e-5, atol=1e-5)
