@@ -47,6 +47,8 @@ class Case:
         scan: Whether blocks are scanned.
         dispatch: How training serves experts; None for inference.
         remat: Whether the backward pass recomputes whole blocks; None for inference.
+        devices: Devices that the batch of a training step is split over; None for inference.
+        fsdp: Whether the state is split over them, too; None for inference.
         expert: Name of the expert that all blocks are forced to, if any.
         tile: How a `Restorer` cuts images; None to run the network on arrays, without one.
         overlap: Pixels that its tiles share; None without one.
@@ -61,6 +63,8 @@ class Case:
     scan: bool = True
     dispatch: str | None = None
     remat: bool | None = None
+    devices: int | None = None
+    fsdp: bool | None = None
     expert: str | None = None
     tile: str | int | None = None
     overlap: int | None = None
@@ -193,10 +197,11 @@ def measure_training(
         repeats: Number of measured runs.
 
     Raises:
-        ValueError: The batch is too small, or the network does not take the size.
+        ValueError: The batch is too small or cannot be split, or the network does not take the
+            size.
     """
-    config = model.config
-    mesh = sharding.make_mesh(1)
+    config, fsdp = model.config, bool(case.fsdp)
+    mesh = sharding.make_mesh(case.devices or 1)
     sharding.check_batch(case.batch, mesh=mesh, accumulation_steps=options.accumulation_steps)
     batch = jax.device_put(_random_pairs(config, case), sharding.batch_sharding(mesh))
     metrics = metrics_shapes(config.num_layers, len(config.experts))
@@ -204,10 +209,10 @@ def measure_training(
     state = jax.device_get(
         train_state.create(variables, options.optimizer, ema=ema, metrics=metrics)
     )
-    state = sharding.place(state, train_state.shardings(state, mesh, fsdp=False))
+    state = sharding.place(state, train_state.shardings(state, mesh, fsdp=fsdp))
 
     step_fn = make_train_step(model, options)
-    prepared = _prepare(lambda: lower_train_step(step_fn, mesh, state, batch))
+    prepared = _prepare(lambda: lower_train_step(step_fn, mesh, state, batch, fsdp=fsdp))
 
     def step() -> Any:
         nonlocal state

@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 KEY = ("model", "mode", "height", "width", "batch")
 """Every row has these."""
 
-FURTHER_KEY = ("dtype", "scan", "dispatch", "remat", "expert", "tile", "overlap")
+FURTHER_KEY = ("dtype", "scan", "dispatch", "remat", "devices", "fsdp", "expert", "tile", "overlap")
 """A row may have these; where both rows do, they must agree."""
 
 RATIOS = {
@@ -37,6 +37,8 @@ def describe_case(row: Row) -> str:
     parts = [text, row.get("dtype"), row.get("dispatch")]
     parts += ["remat"] if row.get("remat") else []
     parts += ["unrolled"] if row.get("scan") is False else []
+    parts += [f"{row['devices']} devices"] if (row.get("devices") or 1) > 1 else []
+    parts += ["fsdp"] if row.get("fsdp") else []
     parts += [f"expert {row['expert']}"] if row.get("expert") else []
     parts += _describe_tiles(row.get("tile"), row.get("overlap"))
     return ", ".join(part for part in parts if part)

@@ -253,6 +253,29 @@ def test_training_takes_the_configurations_batch_and_patches(config_file, tmp_pa
     assert row["argument_bytes"] > 4 * weights
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_yardstick")
+def test_training_on_several_devices(config_file, tmp_path, capsys):
+    out = tmp_path / "report.json"
+    arguments = ["--mode", "train", "--batch", "4", "--repeats", "1", "--json", str(out)]
+    assert run(config_file, *arguments) == 0
+    assert (
+        run(config_file, *arguments[:-1], str(tmp_path / "two.json"), "--devices", "2", "--fsdp")
+        == 0
+    )
+    (alone,), (shared,) = rows_of(out), rows_of(tmp_path / "two.json")
+    assert (alone["devices"], alone["fsdp"]) == (1, False)
+    assert (shared["devices"], shared["fsdp"]) == (2, True)
+    # Each device holds half of what can be split.
+    assert shared["argument_bytes"] < 0.7 * alone["argument_bytes"]
+    assert "dense, 2 devices, fsdp" in capsys.readouterr().out
+
+
+def test_inference_takes_no_devices(config_file, capsys):
+    assert run(config_file, "--devices", "2") == 2
+    assert "--devices is for --mode train" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("small_yardstick")
 def test_comparison(config_file, tmp_path, capsys):
     earlier = tmp_path / "earlier.json"

@@ -93,6 +93,13 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--remat", action=switch, default=None, help="train: recompute whole blocks backward"
     )
+    group.add_argument(
+        "--devices",
+        type=_positive,
+        metavar="N",
+        help="train: split the batch over N devices (default: 1; JAX_NUM_CPU_DEVICES makes some)",
+    )
+    group.add_argument("--fsdp", action="store_true", help="train: split the state over them, too")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -133,6 +140,11 @@ def _run_network(args: argparse.Namespace) -> int:
 
 
 def _refuse_contradictions(args: argparse.Namespace) -> None:
+    if args.mode == "infer":
+        for option in ("devices", "fsdp"):
+            value = getattr(args, option)
+            if value:
+                raise ValueError(f"--{option} is for --mode train; inference runs on one device")
     if args.mode == "train":
         for option in ("expert", "tile", "overlap"):
             value = getattr(args, option)
@@ -213,6 +225,8 @@ def _cases(args: argparse.Namespace, config: Any, model: Any) -> list[Any]:
             scan=model.scan,
             dispatch=model.dispatch if training else None,
             remat=model.remat if training else None,
+            devices=(args.devices or 1) if training else None,
+            fsdp=args.fsdp if training else None,
             expert=args.expert,
             tile=args.tile,
             overlap=None if args.tile is None else overlap,
