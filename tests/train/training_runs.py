@@ -75,7 +75,7 @@ def fast_compilation() -> dict[str, str]:
     known = {}
     for name, value in (
         ("xla_backend_optimization_level", "0"),
-        ("xla_cpu_use_fusion_emitters", "false"),
+        ("xla_cpu_use_fusion_emitters", "False"),
     ):
         with contextlib.suppress(jax.errors.JaxRuntimeError):
             jax.jit(lambda x: x).lower(0.0).compile({name: value})
@@ -91,7 +91,7 @@ def environment(cache: Path, devices: int = 1) -> dict[str, str]:
         "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "XLA_FLAGS": " ".join(f"--{name}={value}" for name, value in fast_compilation().items()),
+        "XLA_FLAGS": " ".join(f"--{k}={v.lower()}" for k, v in fast_compilation().items()),
     }
 
 
