@@ -27,10 +27,10 @@ artifacts) and 171 further photographs: 91 of Urban100, and 80 of Sun-Hays80, ha
 test set. $coding Clean colour conversion. No result on Urban100 or BSDS500's train images may be
 reported with these weights.
 
-Recipe: $loss loss, Adam, learning rate $rate ($schedule), batches of $batch patches of
+Recipe: $loss, Adam, learning rate $rate ($schedule), batches of $batch patches of
 $patch x $patch pixels, flips and transposition, seed $seed; moving average of the weights.
 $steps of $planned steps, $hours hours of wall-clock time ($device, which did other work as well),
-$speed images/s.
+$speed images/s.$note
 
     $command
 
@@ -66,7 +66,7 @@ def render(record: Mapping[str, Any]) -> str:
         sha256=record["sha256"],
         artifacts=_artifacts(data),
         coding=_coding(data),
-        loss=train["loss"],
+        loss=_loss(train),
         rate=config["optim"]["learning_rate"],
         schedule=config["optim"]["schedule"],
         batch=train["batch_size"],
@@ -77,6 +77,7 @@ def render(record: Mapping[str, Any]) -> str:
         hours=training["hours"],
         device=record["device"],
         speed=training["images_per_second"],
+        note=f" {record['note']}" if record.get("note") else "",
         command=record["command"],
         num_first=len(record["first_losses"]),
         places=" ".join(f"--place {name}=DIR" for name in record["places"]),
@@ -91,6 +92,11 @@ def _artifacts(data: Mapping[str, Any]) -> str:
         return f"JPEG (quality {low} to {high}, {' and '.join(data['jpeg_subsampling'])})"
     qps = data["qps"] or [data["qp"]]
     return f"{data['codec'].upper()} (QP {min(qps)} to {max(qps)})"
+
+
+def _loss(train: Mapping[str, Any]) -> str:
+    planes = " over luma and chroma, weighted 6:1:1" if train["loss_colors"] == "ycbcr" else ""
+    return f"{train['loss']} loss{planes}"
 
 
 def _coding(data: Mapping[str, Any]) -> str:

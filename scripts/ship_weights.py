@@ -56,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     write.add_argument("--config", required=True, help="for the command that is published")
     write.add_argument("--step", type=int, help="of the checkpoint (default: the newest)")
     write.add_argument("--first-steps", type=int, default=100)
+    write.add_argument("--note", default="", help="a sentence for the card's recipe")
     card = commands.add_parser("card", help="put evaluations into NAME.json and NAME.md")
     card.add_argument("name")
     card.add_argument("evaluations", nargs="+", type=Path)
@@ -85,6 +86,7 @@ def _write(args: argparse.Namespace) -> int:
         "name": args.name,
         "step": step,
         "places": sorted(places),
+        "note": args.note,
         "config": masked(plain, places),
         "training": training_facts(args.workdir, step),
         "git_revision": start["git_revision"],

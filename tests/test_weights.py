@@ -199,6 +199,16 @@ def test_card_tells_shares_of_a_mixture(weights_folder):
     assert expected in render(record)
 
 
+@pytest.mark.slow
+def test_card_tells_the_loss_and_a_note(weights_folder):
+    record = json.loads((weights_folder / "car_small_vvc.json").read_text())
+    assert f"Recipe: {record['config']['train']['loss']} loss, Adam," in render(record)
+    record["config"]["train"]["loss_colors"] = "ycbcr"
+    record["note"] = "Shortened on the way."
+    assert "loss over luma and chroma, weighted 6:1:1, Adam," in render(record)
+    assert "images/s. Shortened on the way." in render(record)
+
+
 def test_folders_get_names_and_back():
     config = {"data": {"gt": "/home/me/data/train", "qps": [22, 27], "lq": ""}}
     named = training_record.masked(config, {"DATA": "/home/me/data"})
