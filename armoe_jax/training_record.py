@@ -10,8 +10,8 @@ from typing import Any
 from armoe_jax.metric_writer import METRICS_FILE, read_metrics
 from armoe_jax.run_info import ENVIRONMENT_FILE
 
-MEAN_TOLERANCE = 1e-4
-"""Relative; a logged mean over steps is summed in float32."""
+MEAN_TOLERANCE = 1e-3
+"""Relative; another order of the same sums, in a later revision of the program, makes 1e-4."""
 
 _FIGURES = ("lq_psnr_y", "psnr_y", "gain_psnr_y", "lq_ssim_y", "ssim_y", "gain_psnr_rgb")
 
