@@ -13,6 +13,9 @@ CHARBONNIER_EPS = 1e-3
 PSNR_EPS = 1e-5
 """Added to each image's mean squared error: patches above 50 dB do not rule the others."""
 
+RMSE_EPS = 1e-6
+"""Added to each image's mean squared error (60 dB): the gradient stays finite at no error."""
+
 COLORS = ("rgb", "ycbcr")
 
 PLANE_WEIGHTS = (0.75, 0.125, 0.125)
@@ -50,11 +53,22 @@ def psnr(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[
     return 10.0 * jnp.mean(jnp.log10(errors + PSNR_EPS))
 
 
+def rmse(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[Array, ""]:
+    """Returns the mean over images of their root mean squared error, of images in [0, 1].
+
+    Between the two extremes for a model for many qualities: "l2" learns from the strongly compressed
+    images and may harm the others, "psnr" learns little but to leave the mildly compressed alone.
+    """
+    errors = jnp.mean(jnp.square(output - gt), axis=(1, 2, 3))
+    return jnp.mean(jnp.sqrt(errors + RMSE_EPS))
+
+
 LOSSES: dict[str, Callable[..., Float[Array, ""]]] = {
     "charbonnier": charbonnier,
     "l1": l1,
     "l2": l2,
     "psnr": psnr,
+    "rmse": rmse,
 }
 
 

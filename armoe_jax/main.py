@@ -116,6 +116,7 @@ def _complain(error: Exception, status: int) -> int:
 def _quiet_libraries() -> None:
     """Shows this project's messages, and of other libraries warnings only."""
     logging.get_absl_handler().addFilter(_from_here_or_important)
+    sys.unraisablehook = _tell_unless_told
     if flags.FLAGS["verbosity"].using_default_value:
         logging.set_verbosity(logging.INFO)
 
@@ -126,6 +127,15 @@ def _from_here_or_important(record: python_logging.LogRecord) -> bool:
         return True
     # What goes wrong in a checkpoint reaches us as an exception; that is told, once.
     return record.levelno >= python_logging.WARNING and not {"orbax", "asyncio"} & {*parts}
+
+
+def _tell_unless_told(late: "sys.UnraisableHookArgs") -> None:
+    """Leaves out the hundreds of tracebacks of TensorStore's threads after a write has failed.
+
+    Their results find the event loop of the failed save closed; its error is what we tell.
+    """
+    if not (late.exc_type is RuntimeError and str(late.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(late)
 
 
 def entry_point() -> None:

@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
             "batch_size": 32,  # of all devices and processes together
             "accumulation_steps": 1,  # micro-batches that one batch is split into
             "seed": 10,
-            "loss": "l1",  # "l1" | "charbonnier" | "l2" | "psnr"
+            "loss": "l1",  # "l1" | "charbonnier" | "l2" | "psnr" | "rmse"
             "charbonnier_eps": 1e-3,
             "loss_colors": "rgb",  # "ycbcr": 6:1:1 weights, for images of subsampled chroma
             # None: 0.01 with sparse (capacity) dispatch, 0 with dense.

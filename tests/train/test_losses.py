@@ -33,6 +33,13 @@ def test_psnr_counts_images_by_their_relative_error():
     assert float(loss(output, jnp.zeros_like(output))) == pytest.approx(-30.0, abs=1e-4)
 
 
+def test_rmse_is_the_mean_over_images():
+    # Two images with errors of 0.3 and 0.1 everywhere, but for the eps of 1e-6: (0.3 + 0.1) / 2
+    output = jnp.sqrt(jnp.asarray([0.09 - 1e-6, 0.01 - 1e-6])).reshape(2, 1, 1, 1)
+    loss = make_loss("rmse")
+    assert float(loss(output, jnp.zeros_like(output))) == pytest.approx(0.2, abs=1e-6)
+
+
 def test_planes_count_six_to_one_to_one():
     # A gray error is one of luma alone: 0.75 * 0.2.
     gray = jnp.full((1, 1, 1, 3), 0.2)
