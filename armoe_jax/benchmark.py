@@ -23,6 +23,7 @@ from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.flops import TRAINING_FACTOR, useful_flops
 from armoe_jax.freed_memory import return_freed_memory
 from armoe_jax.models import ARMoE, ARMoEConfig
+from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.restore import Restorer
 from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step, metrics_shapes
 
@@ -122,7 +123,7 @@ def measure_inference(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
     config = model.config
     expert = _expert_index(config, case.expert)
     shape = (case.batch, case.height, case.width, config.in_chans)
-    variables = jax.device_put(random_variables(config))
+    variables = jax.device_put(stack_blocks(random_variables(config), config))
     images = jax.device_put(_random_images(shape))
 
     def restore(variables: Any, x: jax.Array) -> Any:
@@ -205,7 +206,7 @@ def measure_training(
     sharding.check_batch(case.batch, mesh=mesh, accumulation_steps=options.accumulation_steps)
     batch = jax.device_put(_random_pairs(config, case), sharding.batch_sharding(mesh))
     metrics = metrics_shapes(config.num_layers, len(config.experts))
-    variables = random_variables(config)
+    variables = stack_blocks(random_variables(config), config)
     state = jax.device_get(
         train_state.create(variables, options.optimizer, ema=ema, metrics=metrics)
     )

@@ -23,6 +23,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from armoe_jax import checkpoint_arrays
 from armoe_jax.checkpoint_arrays import fingerprint
 from armoe_jax.models import ARMoEConfig
+from armoe_jax.models.stacking import stack_like, unstack_blocks
 from armoe_jax.train_state import TrainState, as_variables
 
 PyTree = Any
@@ -284,7 +285,8 @@ def _make_manager(folder: Path, options: ocp.CheckpointManagerOptions) -> ocp.Ch
 
 
 def _split(state: TrainState) -> dict[str, PyTree]:
-    """Returns the parts of a checkpoint; `ema` only if there is one."""
+    """Returns the parts of a checkpoint, an array per block; `ema` only if there is one."""
+    state = unstack_blocks(state)
     items = {
         "model": state.variables,
         "training": {
@@ -302,13 +304,14 @@ def _split(state: TrainState) -> dict[str, PyTree]:
 def _join(items: Mapping[str, PyTree], like: TrainState) -> TrainState:
     model, training = items["model"], items["training"]
     ema = items.get("ema", {})
-    return dataclasses.replace(
+    state = dataclasses.replace(
         like,
         **training,
         params=model["params"],
         batch_stats=model.get("batch_stats", {}),
         ema={"params": ema["params"], "batch_stats": ema.get("batch_stats", {})} if ema else {},
     )
+    return stack_like(state, like)
 
 
 def _read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:

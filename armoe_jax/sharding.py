@@ -5,7 +5,7 @@ FSDP, split over the same axis together with their moving average and the optimi
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -74,23 +74,44 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
 
-def fsdp_spec(shape: tuple[int, ...], num_devices: int) -> PartitionSpec:
+def fsdp_spec(shape: tuple[int, ...], num_devices: int, num_whole_axes: int = 0) -> PartitionSpec:
     """Returns the partition of one array: its largest axis that the devices divide, if any.
 
-    The first of equally large axes is taken. An array without such an axis is replicated.
+    The first of equally large axes is taken. An array without such an axis is replicated. The
+    first `num_whole_axes` axes are not split.
     """
-    divisible = [axis for axis, size in enumerate(shape) if size and size % num_devices == 0]
+    divisible = [
+        axis
+        for axis, size in enumerate(shape)
+        if axis >= num_whole_axes and size and size % num_devices == 0
+    ]
     if not divisible or num_devices == 1:
         return PartitionSpec()
     largest = max(divisible, key=lambda axis: shape[axis])
     return PartitionSpec(*(DATA_AXIS if axis == largest else None for axis in range(len(shape))))
 
 
-def tree_shardings(tree: PyTree, mesh: Mesh, *, fsdp: bool) -> PyTree:
-    """Returns one sharding per array of a tree (arrays or their shapes)."""
+def tree_shardings(
+    tree: PyTree,
+    mesh: Mesh,
+    *,
+    fsdp: bool,
+    num_whole_axes: Callable[[Sequence[Any]], int] = lambda path: 0,
+) -> PyTree:
+    """Returns one sharding per array of a tree (arrays or their shapes).
+
+    Args:
+        tree: Arrays or their shapes.
+        mesh: From `make_mesh`.
+        fsdp: Whether arrays are split.
+        num_whole_axes: Key path of an array -> how many of its leading axes must not be split.
+    """
     if not fsdp:
         return jax.tree.map(lambda _: replicated(mesh), tree)
-    return jax.tree.map(lambda x: NamedSharding(mesh, fsdp_spec(x.shape, mesh.size)), tree)
+    return jax.tree.map_with_path(
+        lambda path, x: NamedSharding(mesh, fsdp_spec(x.shape, mesh.size, num_whole_axes(path))),
+        tree,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

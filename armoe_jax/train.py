@@ -18,6 +18,7 @@ from armoe_jax.final_report import evaluate_workdir, parse_tile
 from armoe_jax.losses import make_loss
 from armoe_jax.metric_writer import MultiWriter, create_writer
 from armoe_jax.models import ARMoE, build_model
+from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 from armoe_jax.preemption import PreemptionWatch
 from armoe_jax.pretrained import load_weights
 from armoe_jax.profiling import TraceWindow, compile_and_report
@@ -205,14 +206,15 @@ def _image_shape(model: ARMoE) -> tuple[int, int, int, int]:
 def initial_state(
     config: Any, model: ARMoE, options: StepOptions, variables: Mapping[str, PyTree]
 ) -> TrainState:
-    """Returns the state before the first step."""
+    """Returns the state before the first step, from stacked variables."""
     shapes = metrics_shapes(model.config.num_layers, len(model.config.experts))
     return train_state.create(variables, options.optimizer, ema=config.train.ema, metrics=shapes)
 
 
 def abstract_state(config: Any, model: ARMoE, options: StepOptions, mesh: Mesh) -> TrainState:
     """Returns the shapes, types and placement of a run's state."""
-    shapes = jax.eval_shape(lambda: initial_state(config, model, options, init(model, config)))
+    variables = stack_blocks(jax.eval_shape(lambda: init(model, config)), model.config)
+    shapes = jax.eval_shape(lambda v: initial_state(config, model, options, v), variables)
     placement = train_state.shardings(shapes, mesh, fsdp=config.sharding.fsdp)
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, placement
@@ -230,6 +232,7 @@ def fresh_state(config: Any, model: ARMoE, options: StepOptions, like: TrainStat
     variables = jax.device_get(jax.tree.map(lambda x: jnp.asarray(x, float), dict(variables)))
     if config.train.init_from:
         variables = _load_start(config, variables)
+    variables = stack_blocks(variables, model.config)
     state = jax.device_get(initial_state(config, model, options, variables))
     return sharding.place(state, jax.tree.map(lambda x: x.sharding, like))
 
@@ -364,7 +367,7 @@ def _record_start(
         logging.info("continuing at step %d of %d", start, config.train.num_steps)
         platform.work_unit().set_task_status(f"continued at step {start}")
     else:
-        overview = parameter_overview.get_parameter_overview(state.params)
+        overview = parameter_overview.get_parameter_overview(unstack_blocks(state.params))
         (workdir / "parameters.txt").write_text(overview + "\n")
     count = parameter_overview.count_parameters(state.params)
     summary = sharding.summarize(state, jax.tree.map(lambda x: x.sharding, like))

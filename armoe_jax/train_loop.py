@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from armoe_jax import sharding, train_state
 from armoe_jax.checkpoint import Checkpointer
 from armoe_jax.metric_writer import MultiWriter
+from armoe_jax.models.stacking import unstack_blocks
 from armoe_jax.preemption import Preempted, PreemptionWatch
 from armoe_jax.profiling import TraceWindow
 from armoe_jax.progress import Progress
@@ -213,7 +214,7 @@ class TrainLoop:
         """Returns validation figures, or None if the run is asked to stop meanwhile."""
         assert self.validator is not None
         start = time.monotonic()
-        variables = sharding.gather_on_host(state.best_variables, self.mesh)
+        variables = unstack_blocks(sharding.gather_on_host(state.best_variables, self.mesh))
         may_stop = jax.process_count() == 1
         try:
             figures, samples = self.validator(

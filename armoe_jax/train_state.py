@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from armoe_jax.models.stacking import num_stacked_axes
 from armoe_jax.sharding import PyTree, replicated, tree_shardings
 
 EMA_WARMUP = 10.0
@@ -91,10 +92,12 @@ def zeros_like(tree: PyTree) -> PyTree:
 def shardings(state: TrainState, mesh: jax.sharding.Mesh, *, fsdp: bool) -> TrainState:
     """Returns the state's shardings: with FSDP, parameters, averages and moments are split."""
     whole = jax.tree.map(lambda _: replicated(mesh), state)
+
+    def split(tree: PyTree) -> PyTree:
+        return tree_shardings(tree, mesh, fsdp=fsdp, num_whole_axes=num_stacked_axes)
+
     return whole.replace(
-        params=tree_shardings(state.params, mesh, fsdp=fsdp),
-        opt_state=tree_shardings(state.opt_state, mesh, fsdp=fsdp),
-        ema=tree_shardings(state.ema, mesh, fsdp=fsdp),
+        params=split(state.params), opt_state=split(state.opt_state), ema=split(state.ema)
     )
 
 

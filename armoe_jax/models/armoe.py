@@ -132,7 +132,7 @@ class ARMoE(nn.Module):
             noise=None if gate_noise is None else jnp.asarray(gate_noise),
         )
         names = [f"group_{g}" for g in range(len(c.depth))]
-        if len(set(zip(c.depth, c.num_heads, strict=True))) == 1:
+        if c.equal_groups:
             group = Group(c, c.depth[0], c.num_heads[0], run, parent=None)
             per_group = jax.tree.map(
                 lambda a: a.reshape(len(names), c.depth[0], *a.shape[1:]), control

@@ -76,6 +76,11 @@ class ARMoEConfig:
         return sum(self.depth)
 
     @property
+    def equal_groups(self) -> bool:
+        """Whether all groups have the same parameters."""
+        return len(set(zip(self.depth, self.num_heads, strict=True))) == 1
+
+    @property
     def hidden_dim(self) -> int:
         """Hidden width of the feed-forward layers."""
         return int(self.embed_dim * self.mlp_ratio)

@@ -1,7 +1,7 @@
 """Runs one module several times in a row, each time with parameters of its own.
 
-Parameters are stored per step under the same paths whether the steps are unrolled or scanned;
-a scan stacks them inside the compiled program.
+Parameters have the same names whether the steps are unrolled or scanned. Either takes them per step
+or stacked (`armoe_jax.models.stacking`); a scan stacks them inside the compiled program if needed.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from armoe_jax.models.stacking import stack_name
 from armoe_jax.ops.platform import materialise_small
 
 PyTree = Any
@@ -50,9 +51,10 @@ def run_in_sequence(
     Returns:
         The last step's output, and the steps' records stacked on a leading axis.
     """
-    if parent.is_initializing() or not scan or len(names) == 1:
+    stacked = stack_name(names[0]) in parent.variables.get("params", {})
+    if not stacked and (parent.is_initializing() or not scan or len(names) == 1):
         return _unrolled(parent, child, names, x, control, stored=stored)
-    return _scanned(parent, child, names, x, control, stored=stored)
+    return _scanned(parent, child, names, x, control, stored=stored, unroll=not scan)
 
 
 def _unrolled(
@@ -83,11 +85,13 @@ def _scanned(
     control: PyTree,
     *,
     stored: str,
+    unroll: bool,
 ) -> tuple[jax.Array, PyTree]:
+    stack = stack_name(names[0])
     variables = {
-        collection: _stack([of[name] for name in names])
+        collection: of[stack] if stack in of else _stack([of[name] for name in names])
         for collection, of in parent.variables.items()
-        if names[0] in of
+        if stack in of or names[0] in of
     }
     statistics_change = parent.is_mutable_collection("batch_stats") and "batch_stats" in variables
     mutable = ["batch_stats"] if statistics_change else []
@@ -104,12 +108,20 @@ def _scanned(
 
     if stored != "everything":
         body = jax.checkpoint(body, prevent_cse=False, policy=_POLICIES[stored])
-    x, (records, updates) = jax.lax.scan(body, x, (variables, control, keys))
+    x, (records, updates) = jax.lax.scan(body, x, (variables, control, keys), unroll=unroll)
     if statistics_change:
-        for i, name in enumerate(names):
-            new = jax.tree.map(lambda a, i=i: a[i], updates["batch_stats"])
-            parent.put_variable("batch_stats", name, new)
+        _store(parent, names, updates["batch_stats"])
     return x, records
+
+
+def _store(parent: nn.Module, names: Sequence[str], statistics: PyTree) -> None:
+    """Stores new running statistics of all steps in the layout that they came in."""
+    stack = stack_name(names[0])
+    if stack in parent.variables["batch_stats"]:
+        parent.put_variable("batch_stats", stack, statistics)
+        return
+    for i, name in enumerate(names):
+        parent.put_variable("batch_stats", name, jax.tree.map(lambda a, i=i: a[i], statistics))
 
 
 def _stack(trees: Sequence[PyTree]) -> PyTree:

@@ -10,6 +10,7 @@ import numpy as np
 
 from armoe_jax.freed_memory import return_freed_memory
 from armoe_jax.models import ARMoE, ARMoEConfig, build_model
+from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 
 FORCED = 1e9
 """Added to a gate's logit to make it win against any other logit and noise."""
@@ -41,7 +42,7 @@ class Programs:
     ):
         self._config = config
         self._model = build_model(config, dtype=dtype)
-        self._variables = jax.device_put(variables)
+        self._variables = jax.device_put(stack_blocks(variables, config))
         self._sample, self._seed = sample, seed
         self._jitted = jax.jit(self._forward)
         self._compiled: dict[Shape, jax.stages.Compiled] = {}
@@ -53,13 +54,18 @@ class Programs:
 
     @property
     def variables(self) -> Mapping[str, Any]:
-        """The weights, on the device."""
+        """The weights, one array per block, on the device."""
+        return unstack_blocks(self._variables)
+
+    @property
+    def stacked_variables(self) -> Mapping[str, Any]:
+        """The weights as the programs take them, see `armoe_jax.models.stacking`."""
         return self._variables
 
     def with_variables(self, variables: Mapping[str, Any]) -> "Programs":
         """Returns the same programs with other weights."""
         other = copy.copy(self)
-        other._variables = jax.device_put(variables)
+        other._variables = jax.device_put(stack_blocks(variables, self._config))
         return other
 
     @property

@@ -232,7 +232,8 @@ class Restorer:
         if width % 2:
             mode = "reflect" if width > 1 else "edge"
             x = jnp.pad(x, ((0, 0), (0, 0), (0, 1), (0, 0)), mode=mode)
-        y, routing = self._apply(self.variables, x, self._forced(expert, x.shape[0]))
+        weights = self._programs.stacked_variables
+        y, routing = self._apply(weights, x, self._forced(expert, x.shape[0]))
         y = y[:, :, : width * scale] if width % 2 else y
         return (y, routing) if return_routing else y
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from armoe_jax.models import build_model
+from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 
-FORMS = {
-    "scanned": {"scan": True},
-    "unrolled": {"scan": False},
-    "recomputed": {"scan": True, "remat": True},
+FORMS = {"scanned": {"scan": True}, "unrolled": {"scan": False}}
+STACKED = {
+    "recomputed, stacked": {"scan": True, "remat": True},
+    "unrolled, stacked": {"scan": False},
 }
+FAST = {"xla_backend_optimization_level": 0}  # compiles in half the time
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def results(tiny, make_variables):
         x = jnp.asarray(rng.uniform(size=(4, 5, 6, 3)))
         noise = jnp.asarray(rng.gumbel(size=(4, 4, 2)))
 
-        def run(form):
+        def run(form, wide):
             model = build_model(config, dtype="float64", capacity_factor=0.5, **form)
 
             def loss(params):
@@ -46,14 +48,17 @@ def results(tiny, make_variables):
                 total = (out**2).mean() + routing.load_balancing_loss
                 return total, (out, routing, updates["batch_stats"])
 
-            (_, aux), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(wide["params"])
+            step = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(wide["params"])
+            (_, aux), gradients = step.compile(FAST)(wide["params"])
             return jax.tree.map(np.asarray, (aux, gradients))
 
-        return {name: run(form) for name, form in FORMS.items()}
+        plain = {name: run(form, wide) for name, form in FORMS.items()}
+        stacked = {name: run(form, stack_blocks(wide, config)) for name, form in STACKED.items()}
+        return plain | unstack_blocks(stacked)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["unrolled", "recomputed"])
+@pytest.mark.parametrize("form", [*FORMS, *STACKED][1:])
 def test_training_steps_agree_in_float64(results, form):
     (out, routing, statistics), gradients = results["scanned"]
     (other_out, other_routing, other_statistics), other_gradients = results[form]

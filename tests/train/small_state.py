@@ -1,4 +1,4 @@
-"""A training state of four arrays, one of them without elements, for tests that need no network."""
+"""A training state of few arrays, one of them without elements, for tests that need no network."""
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ def make_state(step=0, *, seed=0, ema=True, fsdp=False, num_devices=0):
             "b": jnp.asarray(rng.normal(size=5), jnp.float32),
             # As the position biases of networks with fewer than 32 channels; Orbax refuses them.
             "empty": jnp.zeros((0, 24), jnp.float32),
+            "group_0": {"blocks": {"w": jnp.asarray(rng.normal(size=(2, 3, 16)), jnp.float32)}},
         },
         "batch_stats": {"mean": jnp.asarray(rng.normal(size=8), jnp.float32)},
     }

@@ -54,6 +54,18 @@ def test_every_bit_comes_back(tmp_path, ema, fsdp):
         assert x.sharding == y.sharding
 
 
+def test_blocks_lie_on_disk_one_by_one(tmp_path):
+    state = make_state(4)
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
+        checkpointer.save(state, meta())
+    _, variables = load_workdir(tmp_path, "params")
+    group = variables["params"]["group_0"]
+    assert set(group) == {"block_0", "block_1"}
+    for i in range(2):
+        stacked = np.asarray(state.params["group_0"]["blocks"]["w"])
+        np.testing.assert_array_equal(group[f"block_{i}"]["w"], stacked[i])
+
+
 def test_saved_bits_are_those_at_the_time_of_saving(tmp_path):
     """The state is donated to the next step while it is still being written."""
 

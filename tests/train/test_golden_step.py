@@ -7,6 +7,7 @@ import pytest
 from armoe_jax import losses, optim, sharding, train_state
 from armoe_jax.convert import armoe_rules, export_variables
 from armoe_jax.models import build_model
+from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 from armoe_jax.pretrained import load_weights
 from armoe_jax.train_step import (
     StepOptions,
@@ -35,8 +36,7 @@ def step(golden, shared_dir):
     With FSDP, the form that changes the program most; test_equality.py ties the others to it.
     """
     weights = load_weights(shared_dir / "golden" / "car_tiny.pth")
-    # Unrolled, as in test_released_training.py: a slope at zero may flip in another program.
-    model = build_model(weights.config, dispatch="dense", scan=False)
+    model = build_model(weights.config, dispatch="dense")
     config = base.get_config().optim.to_dict()
     options = StepOptions(
         loss=losses.make_loss("l1"),
@@ -46,7 +46,8 @@ def step(golden, shared_dir):
     )
     mesh = sharding.make_mesh(NUM_DEVICES)
     metrics = metrics_shapes(model.config.num_layers, len(model.config.experts))
-    state = train_state.create(weights.variables, options.optimizer, ema=True, metrics=metrics)
+    variables = stack_blocks(weights.variables, weights.config)
+    state = train_state.create(variables, options.optimizer, ema=True, metrics=metrics)
     state = sharding.place(state, train_state.shardings(state, mesh, fsdp=True))
     batch = {
         name: np.ascontiguousarray(golden[source].transpose(0, 2, 3, 1))
@@ -58,7 +59,7 @@ def step(golden, shared_dir):
     compiled = lowered.compile(FAST)
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
     state, info = compiled(state, sharding.place_batch(batch, mesh), jax.device_put(noise, split))
-    state = sharding.gather_on_host(state, mesh)
+    state = unstack_blocks(sharding.gather_on_host(state, mesh))
     # Adam's first moment after one step is (1 - b1) times the gradient.
     gradients = jax.tree.map(lambda m: m / (1 - config["b1"]), state.opt_state[1].mu)
     rules = armoe_rules(model.config)
