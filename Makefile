@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_DIR := demo_output
 PYTEST_ARGS :=
+WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile
 CODE := armoe_jax input_pipeline configs scripts tests
 
 # The first Python >= 3.11 that has venv and pip; another one: make PYTHON=/path/to/python test
@@ -29,9 +30,9 @@ help:
 demo: $(BASE)
 	$(BIN)/armoe-jax demo -o $(DEMO_DIR)
 
-# `-m ""` lifts the default that leaves slow tests out.
+# `-m ""` lifts the default that leaves slow tests out. A worker may take 4 GB of memory.
 test: lint
-	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -m "" $(PYTEST_ARGS)
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -m "" $(WORKERS) $(PYTEST_ARGS)
 
 lint: $(TEST)
 	$(BIN)/ruff check .

@@ -56,8 +56,8 @@ def psnr(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[
 def rmse(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[Array, ""]:
     """Returns the mean over images of their root mean squared error, of images in [0, 1].
 
-    Between the two extremes for a model for many qualities: "l2" learns from the strongly compressed
-    images and may harm the others, "psnr" learns little but to leave the mildly compressed alone.
+    Between two extremes for a model of many qualities: "l2" learns from strongly compressed images
+    and may harm the others, "psnr" learns little but to leave the mildly compressed alone.
     """
     errors = jnp.mean(jnp.square(output - gt), axis=(1, 2, 3))
     return jnp.mean(jnp.sqrt(errors + RMSE_EPS))

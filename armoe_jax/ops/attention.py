@@ -13,7 +13,7 @@ from armoe_jax.ops.precision import wide
 SEPARATE_REGIONS = -100.0
 """Added to the logits of tokens from different regions of a shifted image; finite, as released."""
 
-BLOCK_ELEMENTS = 3 << 20
+BLOCK_ELEMENTS = 1 << 20
 """Attention weights computed at a time in the backward pass: what stays in a CPU's cache."""
 
 
