@@ -367,7 +367,10 @@ def _record_start(
         logging.info("continuing at step %d of %d", start, config.train.num_steps)
         platform.work_unit().set_task_status(f"continued at step {start}")
     else:
-        overview = parameter_overview.get_parameter_overview(unstack_blocks(state.params))
+        # Of shapes alone: other processes, which hold parts of the values, are not here.
+        overview = parameter_overview.get_parameter_overview(
+            unstack_blocks(like.params), include_stats=False
+        )
         (workdir / "parameters.txt").write_text(overview + "\n")
     count = parameter_overview.count_parameters(state.params)
     summary = sharding.summarize(state, jax.tree.map(lambda x: x.sharding, like))

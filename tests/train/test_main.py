@@ -153,10 +153,11 @@ def test_a_run_continues_on_other_devices(reference, flags, cache, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_save_together_and_one_continues(reference, flags, cache, tmp_path):
-    """Four devices each; SIGTERM reaches one of them, and both save the same step."""
+    """Four devices each, the state split over all; SIGTERM reaches one, and both save."""
     workdir = tmp_path / "run"
     address = f"127.0.0.1:{runs.free_port()}"
     together = [
+        "--config.sharding.fsdp=True",
         "--config.distributed.enabled=True",
         f"--config.distributed.coordinator_address={address}",
         "--config.distributed.num_processes=2",
