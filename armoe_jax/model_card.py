@@ -77,13 +77,24 @@ def render(record: Mapping[str, Any]) -> str:
         hours=training["hours"],
         device=record["device"],
         speed=training["images_per_second"],
-        note=f" {record['note']}" if record.get("note") else "",
+        note=_note(record),
         command=record["command"],
         num_first=len(record["first_losses"]),
         places=" ".join(f"--place {name}=DIR" for name in record["places"]),
         curve=_curve(training["curve"]),
         results=_results(record.get("results", [])),
     )
+
+
+def _note(record: Mapping[str, Any]) -> str:
+    scale = record.get("correction_scale", 1.0)
+    words = [record.get("note", "")]
+    if scale != 1:
+        words.append(
+            f"After training, the last layer was scaled by {scale:g}: the network adds that share "
+            "of the correction it has learnt, for less harm where it takes texture for an artifact."
+        )
+    return "".join(f" {sentence}" for sentence in words if sentence)
 
 
 def _artifacts(data: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def get_config(codec: str = "vvc") -> ConfigDict:
         # "charbonnier" (nearly a squared error) lets the strongest artifacts rule and harms QP 22;
         # with "psnr" the mildest rule, and the network stays the identity.
         config.train.loss = "rmse"
-        config.train.num_steps = 9_000
+        config.train.num_steps = 7_500
         config.optim.learning_rate = 8e-4
     elif codec == "jpeg":
         config.data.source = "jpeg"
@@ -35,7 +35,7 @@ def get_config(codec: str = "vvc") -> ConfigDict:
         config.data.mixture = ({"jpeg_quality": (10, 90)}, {"jpeg_quality": (10, 40)})
         config.data.eval_jpeg_quality = 10
         config.train.loss = "charbonnier"
-        config.train.num_steps = 13_000
+        config.train.num_steps = 12_000
         config.optim.learning_rate = 1e-3
     else:
         raise ValueError(f"configs/car_small.py:{codec}: choose vvc or jpeg")

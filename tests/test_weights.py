@@ -96,6 +96,21 @@ def write_arguments(run):
 
 
 @pytest.mark.slow
+def test_write_can_scale_what_the_network_adds(run, weights_folder):
+    plain = load_pretrained("car_small_vvc").variables["params"]
+    with pytest.raises(SystemExit):
+        ship.main([*write_arguments(run), "--correction-scale", "half"])
+    assert ship.main([*write_arguments(run), "--correction-scale", "1.5"]) == 2
+    assert ship.main([*write_arguments(run), "--correction-scale", "0.5"]) == 0
+    scaled = load_pretrained("car_small_vvc").variables["params"]
+    for name, value in plain["conv_last"].items():
+        np.testing.assert_array_equal(scaled["conv_last"][name], 0.5 * np.asarray(value))
+    np.testing.assert_array_equal(scaled["conv_first"]["bias"], plain["conv_first"]["bias"])
+    card = (weights_folder / "car_small_vvc.md").read_text()
+    assert "the last layer was scaled by 0.5" in card
+
+
+@pytest.mark.slow
 def test_write(run, weights_folder):
     assert check_folder(weights_folder) == ["car_small_vvc"]
     record = json.loads((weights_folder / "car_small_vvc.json").read_text())
