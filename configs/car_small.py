@@ -6,9 +6,10 @@ python -m armoe_jax.main --config configs/car_small.py:vvc --workdir runs/car_sm
     --config.data.root=DATA --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
     --config.train.init_from=runs/car_small_jpeg
 
-The network for VVC starts from that for JPEG, whose artifacts are stronger: after 500 steps it gained
-more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). DATA is what `armoe-jax
-build-dataset --codec vvc --qp 17 22 27 32 37 42 --preset faster --halve jpeg` writes.
+The network for VVC starts from that for JPEG, whose artifacts are stronger: after 500 steps it
+gained more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). DATA
+is what `armoe-jax build-dataset --codec vvc --qp 17 22 27 32 37 42 --preset faster --halve jpeg`
+writes.
 """
 
 from ml_collections import ConfigDict
