@@ -1,26 +1,39 @@
 """Small blind networks for many qualities, as they come with the package: hours on two cores.
 
-python -m armoe_jax.main --config configs/car_small.py:jpeg --workdir runs/car_small_jpeg \
+Each is trained twice; the second run starts from the first:
+
+python -m armoe_jax.main --config configs/car_small.py:jpeg --workdir runs/jpeg \
     --config.data.gt=DATA/vvc/qp17/gt --config.data.eval_gt=EVAL/gt
-python -m armoe_jax.main --config configs/car_small.py:vvc --workdir runs/car_small_vvc \
+python -m armoe_jax.main --config configs/car_small.py:jpeg_strong --workdir runs/jpeg_strong \
+    --config.data.gt=DATA/vvc/qp17/gt --config.data.eval_gt=EVAL/gt \
+    --config.train.init_from=runs/jpeg
+python -m armoe_jax.main --config configs/car_small.py:vvc --workdir runs/vvc \
     --config.data.root=DATA --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
-    --config.train.init_from=runs/car_small_jpeg
+    --config.train.init_from=runs/jpeg
+python -m armoe_jax.main --config configs/car_small.py:vvc_even --workdir runs/vvc_even \
+    "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
+    --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
+    --config.train.init_from=runs/vvc
 
 The network for VVC starts from that for JPEG, whose artifacts are stronger: after 500 steps it
 gained more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). DATA
 is what `armoe-jax build-dataset --codec vvc --qp 17 22 27 32 37 42 --preset faster --halve jpeg`
-writes.
+writes; FULL the same of BSDS500's images alone, without --halve.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
 
+RUNS = ("vvc", "vvc_even", "jpeg", "jpeg_strong")
+
 
 def get_config(codec: str = "vvc") -> ConfigDict:
-    """Returns the locked configuration for "vvc" or "jpeg"."""
+    """Returns the locked configuration of one of RUNS."""
     config = base.get_config()
-    if codec == "vvc":
+    if codec not in RUNS:
+        raise ValueError(f"configs/car_small.py:{codec}: choose one of {', '.join(RUNS)}")
+    if codec.startswith("vvc"):
         config.data.source = "built"
         config.data.codec = "vvc"
         config.data.qps = (17, 22, 27, 32, 37, 42)
@@ -29,7 +42,7 @@ def get_config(codec: str = "vvc") -> ConfigDict:
         config.train.loss = "rmse"
         config.train.num_steps = 7_500
         config.optim.learning_rate = 8e-4
-    elif codec == "jpeg":
+    else:
         config.data.source = "jpeg"
         config.data.jpeg_quality = (10, 90)
         config.data.jpeg_subsampling = ("4:2:0", "4:4:4")
@@ -38,8 +51,6 @@ def get_config(codec: str = "vvc") -> ConfigDict:
         config.train.loss = "charbonnier"
         config.train.num_steps = 12_000
         config.optim.learning_rate = 1e-3
-    else:
-        raise ValueError(f"configs/car_small.py:{codec}: choose vvc or jpeg")
     config.data.cache = "memory"
     config.data.patch_size = 40
 
@@ -66,4 +77,20 @@ def get_config(codec: str = "vvc") -> ConfigDict:
     config.checkpoint.every = 500
     config.log.every = 50
     config.log.tensorboard = False
+    if codec == "vvc_even":
+        # From weights that gain something already, the mean gain in dB itself can be trained.
+        config.train.loss = "psnr"
+        config.train.num_steps = 4_000
+        config.train.batch_size = 16
+        config.train.accumulation_steps = 4
+        config.optim.learning_rate = 5e-4
+        config.eval.every = 1_000
+    elif codec == "jpeg_strong":
+        config.data.mixture = (
+            {"jpeg_quality": (10, 90)},
+            {"jpeg_quality": (10, 30)},
+            {"jpeg_quality": (8, 14)},
+        )
+        config.train.num_steps = 6_000
+        config.optim.learning_rate = 6e-4
     return config

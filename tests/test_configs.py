@@ -50,6 +50,20 @@ def test_config_describes_its_command(name):
     assert name == "base" or f"--config configs/{name}.py" in docstring
 
 
+@pytest.mark.parametrize("run", ["vvc", "vvc_even", "jpeg", "jpeg_strong"])
+def test_small_networks_are_one_network_in_every_run(run):
+    """So that each run can start from another's weights, and ships under the same limits."""
+    config = importlib.import_module("configs.car_small").get_config(run)
+    assert config.model == get_config("car_small").model
+    assert config.data.codec == "vvc" if run.startswith("vvc") else config.data.source == "jpeg"
+    assert config.is_locked
+
+
+def test_small_networks_have_no_other_run():
+    with pytest.raises(ValueError, match=r"car_small.py:webp: choose one of vvc, vvc_even"):
+        importlib.import_module("configs.car_small").get_config("webp")
+
+
 @functools.cache
 def variables_of(model):
     """Shapes of a network's variables; tracing CAR takes a while, and most configs train it."""

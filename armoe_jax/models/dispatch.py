@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from armoe_jax.experts import ExpertInputs
+from armoe_jax.ops.platform import num_devices
 
 ExpertFn = Callable[[ExpertInputs], Float[Array, "b h w c"]]
 
@@ -42,7 +43,7 @@ def by_capacity(
     chosen = expert_index[:, None] == jnp.arange(len(experts))[None, :]  # b e
     position = jnp.cumsum(chosen, axis=0) - 1  # b e: rank of the image among those of the expert
     kept = chosen & (position < slots)
-    seats = _round_up(slots, _num_devices())
+    seats = _round_up(slots, num_devices())
     # Which image sits in seat k of expert e; an empty seat holds image 0, whose result is unused.
     seat = kept[:, :, None] & (position[:, :, None] == jnp.arange(seats)[None, None, :])  # b e k
     image_of_seat = jnp.argmax(seat, axis=0)  # e k
@@ -64,20 +65,13 @@ def by_capacity(
     return mixture, ~served
 
 
-def _num_devices() -> int:
-    """Returns how many devices share the work: those of the mesh, where the compiler splits it."""
-    mesh = jax.sharding.get_abstract_mesh()
-    automatic = all(kind == AxisType.Auto for kind in mesh.axis_types)
-    return mesh.size if automatic and not mesh.empty else 1
-
-
 def _spread(seats: Float[Array, "k h w c"]) -> Float[Array, "k h w c"]:
     """Splits seats over the devices.
 
     Which images they hold is known at run time only: left alone, the compiler has every device fill
     all seats and do the work of all.
     """
-    if _num_devices() == 1:
+    if num_devices() == 1:
         return seats
     axes = jax.sharding.get_abstract_mesh().axis_names
     return jax.lax.with_sharding_constraint(seats, PartitionSpec(axes))

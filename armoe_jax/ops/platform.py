@@ -1,10 +1,11 @@
-"""What depends on the platform that a program is compiled for, in one place."""
+"""What depends on the platform and the devices that a program is compiled for, in one place."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType
 from jaxtyping import Array, Float
 
 SMALL = 4096
@@ -31,6 +32,13 @@ def materialise_small(tree: Any) -> Any:
     for i, part in zip(small, jnp.split(flat, ends[:-1]), strict=True):
         leaves[i] = part.reshape(leaves[i].shape)
     return jax.tree.unflatten(structure, leaves)
+
+
+def num_devices() -> int:
+    """Returns how many devices share the work: those of the mesh, where the compiler splits it."""
+    mesh = jax.sharding.get_abstract_mesh()
+    automatic = all(kind == AxisType.Auto for kind in mesh.axis_types)
+    return mesh.size if automatic and not mesh.empty else 1
 
 
 def _through_a_product(x: Float[Array, " n"]) -> Float[Array, " n"]:

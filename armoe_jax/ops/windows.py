@@ -66,6 +66,22 @@ def region_labels(height: int, width: int, window: tuple[int, int]) -> Int[np.nd
     return np.ascontiguousarray(labels.reshape(-1, h * w))
 
 
+def regions(height: int, width: int, window: tuple[int, int]) -> Float[np.ndarray, "windows n 4"]:
+    """Returns 1 at the region that each token of a shifted image belongs to, else 0.
+
+    A window sees at most four of the regions of `region_labels`: along either axis it has either
+    one of them or the last two.
+
+    Args:
+        height: Rows of the padded image.
+        width: Columns of the padded image.
+        window: Window height and width; the shift is half of each.
+    """
+    rows, columns = np.divmod(region_labels(height, width, window), 3)
+    in_window = 2 * (rows == 2) + (columns == 2)
+    return np.eye(4, dtype=np.float32)[in_window]
+
+
 def _axis_labels(size: int, window: int) -> Int[np.ndarray, " size"]:
     position = np.arange(size)
     return (position >= size - window).astype(np.int32) + (position >= size - window // 2)

@@ -1,58 +1,110 @@
 """Window attention against a plain softmax, its gradients, and the released results."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from armoe_jax import sharding
 from armoe_jax.ops import attention
 
-GROUPS, HEADS, TOKENS, WIDTH = 6, 2, 8, 4
+IMAGES, WINDOWS, HEADS, TOKENS, WIDTH = 2, 3, 2, 8, 4
 
 
 def plain(q, k, v, bias, labels):
     """Softmax attention as in a textbook, with mask -100, differentiated by JAX."""
-    logits = jnp.einsum("gmid,gmjd->gmij", q, k) + bias[None]
+    logits = jnp.einsum("bwmid,bwmjd->bwmij", q, k) + bias[None, None]
     if labels is not None:
         same = labels[:, None, :, None] == labels[:, None, None, :]
-        logits = logits + jnp.where(same, 0.0, -100.0)
-    return jnp.einsum("gmij,gmjd->gmid", jax.nn.softmax(logits), v)
+        logits = logits + jnp.where(same, 0.0, -100.0)[None]
+    return jnp.einsum("bwmij,bwmjd->bwmid", jax.nn.softmax(logits), v)
 
 
 @pytest.fixture(scope="module")
 def operands():
     rng = np.random.default_rng(0)
-    shape = (GROUPS, HEADS, TOKENS, WIDTH)
+    shape = (IMAGES, WINDOWS, HEADS, TOKENS, WIDTH)
     q, k, v, cotangent = (rng.normal(size=shape) for _ in range(4))
     bias = rng.normal(size=(HEADS, TOKENS, TOKENS))
-    labels = rng.integers(0, 3, (GROUPS, TOKENS)).astype(np.int32)
+    labels = rng.integers(0, 3, (WINDOWS, TOKENS)).astype(np.int32)
     return (q, k, v, bias), labels, cotangent
 
 
-@pytest.mark.parametrize(("masked", "windows_at_a_time"), [(False, 1), (True, 4), (True, 100)])
-def test_gradients_equal_those_of_plain_softmax(operands, masked, windows_at_a_time, monkeypatch):
-    # 4 does not divide the 6 windows: blocks of 3 are used.
-    limit = windows_at_a_time * HEADS * TOKENS * TOKENS
-    monkeypatch.setattr(attention, "BLOCK_ELEMENTS", limit)
+def ours(q, k, v, bias, labels):
+    """Window attention, with the mask as channels where there are labels."""
+    if labels is not None:
+        q, k = attention._keep_apart(q, k, np.eye(3)[labels])
+    return attention.window_attention(q, k, v, bias)
+
+
+def assert_equal_to_plain(operands, masked):
+    """Compares outputs and gradients in float64, where a wrong formula cannot hide in rounding."""
     arguments, labels, cotangent = operands
-    # In float64, where a wrong formula cannot hide behind rounding.
+    labels = labels if masked else None
     with jax.enable_x64(True):
         arguments = [jnp.asarray(a) for a in arguments]
-        labels = jnp.asarray(labels) if masked else None
         pulled = []
-        for function in (attention.window_attention, plain):
-            out, pull = jax.vjp(jax.jit(lambda *a, f=function: f(*a, labels)), *arguments)
-            pulled.append((out, *pull(jnp.asarray(cotangent))))
+        for function in (ours, plain):
+            compiled = jax.jit(functools.partial(function, labels=labels))
+            out, pull = jax.vjp(compiled, *arguments)
+            pulled.append((function(*arguments, labels=labels), out, *pull(jnp.asarray(cotangent))))
         for actual, expected in zip(*pulled, strict=True):
             np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("masked", "windows_at_a_time"), [(False, 1), (True, 4), (False, 5), (True, 100)]
+)
+def test_gradients_equal_those_of_plain_softmax(operands, masked, windows_at_a_time, monkeypatch):
+    # 4 does not divide the 6 windows: blocks of 3 are used; with 5, one window is left over.
+    monkeypatch.setattr(attention, "CPU_BLOCK", windows_at_a_time * HEADS * TOKENS * TOKENS)
+    assert_equal_to_plain(operands, masked)
+
+
+def test_images_on_an_axis_of_their_own(operands, monkeypatch):
+    """As where devices divide them: blocks take some windows of every image."""
+    monkeypatch.setattr(attention, "CPU_BLOCK", IMAGES * 2 * HEADS * TOKENS * TOKENS)
+    monkeypatch.setattr(attention, "num_devices", lambda: 2)
+    assert_equal_to_plain(operands, masked=True)
+
+
+def test_any_number_of_windows_at_a_time_gives_the_same(operands):
+    """GPU and TPU serve more of them than CPU does."""
+    arguments, _, cotangent = operands
+    q, k, v, bias, cotangent = (jnp.asarray(a, jnp.float32) for a in (*arguments, cotangent))
+    out, log_total = attention._attend(q, k, v, bias)
+    arrays = (q, k, v, log_total, (cotangent * out).sum(-1, keepdims=True), cotangent)
+    whole, by_one = (jax.tree.leaves(attention._backward(bias, arrays, limit=n)) for n in (99, 1))
+    for actual, expected in zip(whole, by_one, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def flops_of_gradient(num_devices):
+    """Operations of one device; those of a loop's body count once."""
+    mesh = sharding.make_mesh(num_devices)
+    split, whole = sharding.batch_sharding(mesh), sharding.replicated(mesh)
+    arrays = [jax.ShapeDtypeStruct((8, 4, 1, 64, 16), jnp.float32, sharding=split)] * 3
+    bias = jax.ShapeDtypeStruct((1, 64, 64), jnp.float32, sharding=whole)
+    loss = jax.grad(lambda *a: (attention.window_attention(*a) ** 2).sum(), argnums=(0, 1, 2))
+    with jax.set_mesh(mesh):
+        compiled: Any = jax.jit(loss).lower(*arrays, bias).compile()
+    return compiled.cost_analysis()["flops"]
+
+
+def test_devices_share_every_block(monkeypatch):
+    """Blocks are of windows, not of images: else every device would do the work of all."""
+    monkeypatch.setattr(attention, "CPU_BLOCK", 8 * 64 * 64)  # 4 blocks of 8 windows
+    assert flops_of_gradient(8) < 1.25 * flops_of_gradient(1) / 8
 
 
 def test_large_logits_do_not_overflow(operands):
     (q, k, v, bias), labels, _ = operands
     q, k, v, bias = (jnp.asarray(a, jnp.float32) for a in (100 * q, 10 * k, v, bias))
-    labels = jnp.asarray(labels)
-    gradient = jax.grad(lambda q: attention.window_attention(q, k, v, bias, labels).sum())(q)
-    out = attention.window_attention(q, k, v, bias, labels)
+    gradient = jax.grad(lambda q: ours(q, k, v, bias, labels).sum())(q)
+    out = ours(q, k, v, bias, labels)
     assert np.isfinite(gradient).all()
     np.testing.assert_allclose(out, plain(q, k, v, bias, labels), rtol=1e-4, atol=1e-4)
 
@@ -68,11 +120,11 @@ def test_dropout_drops_probabilities_and_scales_the_rest():
     # Values are the identity, so the output is the probabilities themselves.
     n, rate = 16, 0.25
     rng = np.random.default_rng(0)
-    q, k = (jnp.asarray(rng.normal(size=(8, 1, n, n)), jnp.float32) for _ in range(2))
-    v = jnp.broadcast_to(jnp.eye(n), (8, 1, n, n))
+    q, k = (jnp.asarray(rng.normal(size=(2, 4, 1, n, n)), jnp.float32) for _ in range(2))
+    v = jnp.broadcast_to(jnp.eye(n), (2, 4, 1, n, n))
     bias = jnp.zeros((1, n, n))
-    kept = attention.window_attention(q, k, v, bias, None)
-    out = attention._with_dropout(q, k, v, bias, None, jax.random.key(0), rate)
+    kept = attention.window_attention(q, k, v, bias)
+    out = attention._with_dropout(q, k, v, bias, jax.random.key(0), rate)
     dropped = np.asarray(out) == 0
     np.testing.assert_allclose(
         np.where(dropped, 0, out), np.where(dropped, 0, kept / 0.75), rtol=1e-4, atol=1e-6

@@ -86,6 +86,17 @@ def test_only_windows_at_the_far_border_hold_several_regions(h, w, rows, columns
     assert len(np.unique(labels[-1, -1])) == min(h, 2) * min(w, 2)
 
 
+@settings(max_examples=40, deadline=None)
+@given(h=sides, w=sides, rows=sides, columns=sides)
+def test_four_regions_of_a_window_tell_the_same_tokens_apart(h, w, rows, columns):
+    size, window = (h * rows, w * columns), (h, w)
+    labels = windows.region_labels(*size, window)
+    regions = windows.regions(*size, window)
+    np.testing.assert_array_equal(regions.sum(-1), 1)
+    together = labels[:, :, None] == labels[:, None, :]
+    np.testing.assert_array_equal(regions @ regions.swapaxes(1, 2), together)
+
+
 def test_relative_offsets_run_fastest_along_the_width():
     expected = [[-1, -1], [-1, 0], [-1, 1], [0, -1], [0, 0], [0, 1], [1, -1], [1, 0], [1, 1]]
     np.testing.assert_array_equal(windows.relative_offsets((2, 2)), expected)
