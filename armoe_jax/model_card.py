@@ -120,19 +120,24 @@ def _coding(data: Mapping[str, Any]) -> str:
 
 
 def _shares(mixture: Sequence[Mapping[str, Any]]) -> str:
-    """Tells how often the parts of a mixture of qualities are drawn."""
+    """Tells how often the parts of a mixture are drawn."""
     if not mixture:
         return ""
     total = sum(part.get("weight", 1.0) for part in mixture)
-    shares = []
-    for part in mixture:
-        share = f"{part.get('weight', 1.0) / total:.0%}"
-        if "jpeg_quality" in part:
-            low, high = part["jpeg_quality"]
-            shares.append(f"{share} from quality {low} to {high}")
-        else:
-            shares.append(f"{share} at QP {', '.join(map(str, part['qps']))}")
+    shares = [f"{part.get('weight', 1.0) / total:.0%} {_part(part)}" for part in mixture]
     return f"; of the patches {' and '.join(shares)}"
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """Tells by what a part of a mixture differs: its qualities or its folder."""
+    words = []
+    if "jpeg_quality" in part:
+        words.append("from quality {} to {}".format(*part["jpeg_quality"]))
+    if "qps" in part:
+        words.append(f"at QP {', '.join(map(str, part['qps']))}")
+    if "root" in part:
+        words.append(f"from {part['root']}")
+    return " ".join(words)
 
 
 def _curve(curve: Sequence[Sequence[float | int]]) -> str:

@@ -205,10 +205,13 @@ def test_measure_and_card(weights_folder, tmp_path, capsys):
 @pytest.mark.slow
 def test_card_tells_shares_of_a_mixture(weights_folder):
     record = json.loads((weights_folder / "car_small_vvc.json").read_text())
-    assert "of the patches" not in render(record)
     data = record["config"]["data"]
+    data["mixture"] = []
+    assert "of the patches" not in render(record)
     data["mixture"] = [{"qps": [22, 27], "weight": 1.0}, {"qps": [37], "weight": 3.0}]
     assert "; of the patches 25% at QP 22, 27 and 75% at QP 37." in render(record)
+    data["mixture"] = [{"root": "DATA"}, {"root": "FULL"}]
+    assert "; of the patches 50% from DATA and 50% from FULL." in render(record)
     data |= {"source": "jpeg", "mixture": [{"jpeg_quality": [10, 90]}, {"jpeg_quality": [10, 40]}]}
     expected = "; of the patches 50% from quality 10 to 90 and 50% from quality 10 to 40."
     assert expected in render(record)
