@@ -43,9 +43,10 @@ def scan_in_blocks(
 
 
 def block_size(number: int, limit: int) -> int:
-    """Returns the largest divisor of `number` up to `limit`, or `limit` if that is half as large.
+    """Returns the largest divisor of `number` up to `limit`, or `limit` if the divisor is small.
 
-    A remainder costs a second program for the last block, small blocks cost time.
+    Small is up to half of the limit. A remainder costs a second program for the last block, small
+    blocks cost time.
     """
     largest = next(d for d in range(min(number, limit), 0, -1) if number % d == 0)
     return largest if 2 * largest > limit or largest == number else limit
