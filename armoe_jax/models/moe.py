@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from armoe_jax.experts import EXPERTS, ExpertInputs
 from armoe_jax.models import routing
-from armoe_jax.models.dispatch import ExpertFn, by_branch, by_capacity, by_weight
+from armoe_jax.models.dispatch import Expert, by_branch, by_capacity, by_weight
 from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm
 from armoe_jax.models.routing import Choice, Routing
+from armoe_jax.ops.platform import everywhere
 from armoe_jax.ops.precision import wide
 from armoe_jax.ops.rearrange import reread_as_width_channel_height
 from armoe_jax.ops.transforms import Decay, heat_decay
@@ -92,9 +94,11 @@ class MixtureOfExperts(nn.Module):
         noise: Float[Array, "b e"] | None,
     ) -> Choice:
         gate = routing.Gate(len(self.experts), name="gate")
-        logits = gate(values.mean(axis=(1, 2)), train=train)
+        # One exchange between devices, instead of one for every sum over the batch in the gate.
+        pooled, noise = everywhere((values.mean(axis=(1, 2)), noise))
+        logits = gate(checkpoint_name(pooled, "pooled"), train=train)
         forced = None if expert is None else jnp.broadcast_to(jnp.int32(expert), logits.shape[:1])
-        return routing.choose(logits, noise, forced)
+        return everywhere(routing.choose(logits, noise, forced))
 
     def _mix(
         self,
@@ -108,26 +112,27 @@ class MixtureOfExperts(nn.Module):
         functions = self._functions(inputs)
         none_dropped = jnp.zeros((), jnp.int32)
         if train and self.dispatch == "dense":
-            weights = routing.straight_through(choice)
+            weights = everywhere(routing.straight_through(choice))
             return by_weight(functions, inputs, weights), None, none_dropped
         if train:
             slots = routing.capacity(
                 choice.expert.shape[0], len(self.experts), self.capacity_factor
             )
             mixture, dropped = by_capacity(functions, inputs, choice.expert, slots)
-            return mixture, routing.sparse_weight(choice), dropped.sum().astype(jnp.int32)
+            weight = everywhere(routing.sparse_weight(choice))
+            return mixture, weight, dropped.sum().astype(jnp.int32)
         if isinstance(expert, int):
             return functions[expert](inputs), None, none_dropped
         return by_branch(functions, inputs, choice.expert), None, none_dropped
 
-    def _functions(self, inputs: ExpertInputs) -> Sequence[ExpertFn]:
+    def _functions(self, inputs: ExpertInputs) -> Sequence[Expert]:
         """Returns the experts as pure functions: modules must not be called inside a branch."""
         functions = []
         for name in self.experts:
             module = EXPERTS[name](parent=None)
             init = functools.partial(_init_params, module, inputs)
             variables = {"params": self.param(name, init)} if module.has_parameters else {}
-            functions.append(functools.partial(module.apply, variables))
+            functions.append(jax.tree_util.Partial(module.apply, variables))
         return functions
 
 

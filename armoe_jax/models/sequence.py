@@ -19,7 +19,7 @@ PyTree = Any
 _POLICIES = {
     "products": jax.checkpoint_policies.save_from_both_policies(
         jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-        jax.checkpoint_policies.save_only_these_names("attention"),
+        jax.checkpoint_policies.save_only_these_names("attention", "pooled"),
     ),
     "inputs": None,
 }

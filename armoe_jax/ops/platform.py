@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, Float
 
 SMALL = 4096
@@ -39,6 +39,13 @@ def num_devices() -> int:
     mesh = jax.sharding.get_abstract_mesh()
     automatic = all(kind == AxisType.Auto for kind in mesh.axis_types)
     return mesh.size if automatic and not mesh.empty else 1
+
+
+def everywhere(tree: Any) -> Any:
+    """Keeps arrays whole on every device, and their gradients: small ones that all look at."""
+    if num_devices() == 1:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, PartitionSpec())
 
 
 def _through_a_product(x: Float[Array, " n"]) -> Float[Array, " n"]:

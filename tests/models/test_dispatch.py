@@ -1,6 +1,7 @@
-"""Sparse dispatch on a mesh: its devices share the experts' work, and the results stay the same."""
+"""Dispatch on a mesh: devices share the experts' work, no image travels, and results stay equal."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from armoe_jax import sharding
-from armoe_jax.experts import ExpertInputs
+from armoe_jax.experts import EXPERTS, ExpertInputs
 from armoe_jax.models.dispatch import by_capacity
+from armoe_jax.models.moe import DISPATCHES, MixtureOfExperts
 from armoe_jax.ops.transforms import heat_decay
 
 BATCH, SIZE, WIDTH, NUM_EXPERTS = 16, 8, 64, 4
@@ -18,7 +20,7 @@ DECAY = heat_decay(jnp.ones(WIDTH), SIZE, SIZE)
 
 def mix(kernels, images, index, slots):
     """Sparse dispatch to stand-ins for experts that multiply by a matrix."""
-    experts = [lambda inputs, k=kernel: inputs.values @ k for kernel in kernels]
+    experts = [jax.tree_util.Partial(lambda k, x: x.values @ k, kernel) for kernel in kernels]
     inputs = ExpertInputs(values=images, features=images, decay=DECAY)
     return by_capacity(experts, inputs, index, slots)
 
@@ -54,18 +56,55 @@ def draw():
     )
 
 
-@pytest.mark.parametrize("num_devices", [2, 4, 8])
-def test_devices_share_the_slots(num_devices):
-    alone, shared = (compile_on(n, slots=8).cost_analysis()["flops"] for n in (1, num_devices))
-    # Forward and gradient: two products of the 4 experts' 8 slots of 64 pixels with 64 x 64.
-    products = 2 * 2 * NUM_EXPERTS * 8 * SIZE**2 * WIDTH**2
-    assert alone > products
-    assert shared < 1.25 * alone / num_devices
+@functools.cache
+def compile_layer_on(num_devices, dispatch):
+    """Compiles the gradients of a whole mixture layer, real experts and gate included."""
+    mesh = sharding.make_mesh(num_devices)
+    moe = MixtureOfExperts(tuple(EXPERTS), dispatch=dispatch)
+    images = jax.ShapeDtypeStruct((BATCH, SIZE, SIZE, WIDTH), jnp.float32)
+    noise = jax.ShapeDtypeStruct((BATCH, len(EXPERTS)), jnp.float32)
+    variables = jax.eval_shape(moe.init, jax.random.key(0), images)
+    whole, split = sharding.replicated(mesh), sharding.batch_sharding(mesh)
+
+    def on(tree, placement):
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placement), tree
+        )
+
+    def loss(variables, images, noise):
+        (mixture, record), statistics = moe.apply(
+            variables, images, train=True, noise=noise, mutable=["batch_stats"]
+        )
+        return jnp.mean(mixture**2) + record.load_balancing_loss, statistics
+
+    gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
+    with jax.set_mesh(mesh):
+        return gradients.lower(on(variables, whole), on(images, split), on(noise, split)).compile()
+
+
+@pytest.mark.parametrize("dispatch", DISPATCHES)
+def test_no_image_travels(dispatch):
+    """What devices exchange: pooled features, the gate's gradients, and those of parameters."""
+    text = compile_layer_on(8, dispatch).as_text()
+    names = "all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter"
+    exchanged = re.findall(rf" = (.*) (?:{names})(?:-start)?\(", text)
+    assert 2 <= len(exchanged) <= 6, exchanged
+    image = (SIZE, SIZE, WIDTH)
+    for results in exchanged:
+        for dimensions in re.findall(r"\[([\d,]*)\]", results):
+            shape = tuple(int(n) for n in dimensions.split(",") if n)
+            assert shape[-3:] != image, results
+            assert np.prod(shape) <= 4 * WIDTH**2, results  # the largest gradient: SWT's fusion
+
+
+def test_devices_share_the_work():
+    """Dense dispatch has no loops, whose work XLA counts but once."""
+    alone, shared = (compile_layer_on(n, "dense").cost_analysis()["flops"] for n in (1, 8))
+    assert shared < 1.25 * alone / 8
 
 
 @pytest.mark.parametrize("slots", [3, 8])
 def test_results_do_not_depend_on_the_devices(slots):
-    """Nor need the devices divide the slots."""
     kernels, images, index = draw()
     (_, (want, want_dropped)), want_grad = compile_on(1, slots)(kernels, images, index)
     mesh = sharding.make_mesh(8)
