@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from armoe_jax.models.stacking import stack_name
-from armoe_jax.ops.platform import materialise_small
+from armoe_jax.ops.platform import everywhere, materialise_small
 
 PyTree = Any
 
@@ -101,7 +101,8 @@ def _scanned(
 
     def body(x: jax.Array, step: PyTree) -> tuple[jax.Array, PyTree]:
         variables, control, key = step
-        variables = materialise_small(variables)
+        # With FSDP a step's parameters are put together here, when they are needed.
+        variables = everywhere(materialise_small(everywhere(variables)))
         rngs = {} if key is None else {"dropout": key}
         (x, record), updates = child.apply(variables, x, control, rngs=rngs, mutable=mutable)
         return x, (record, updates)

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,9 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 from armoe_jax import sharding
+from armoe_jax.models import build_model
+from armoe_jax.train import abstract_state, compile_for, make_step_options
+from configs import base
 
 
 def test_mesh_has_one_automatic_axis_over_all_devices():
@@ -92,3 +97,21 @@ def test_a_single_image_is_refused():
 
 def test_a_batch_that_fits_is_accepted():
     sharding.check_batch(32, mesh=sharding.make_mesh(), accumulation_steps=4)
+
+
+@pytest.mark.slow
+def test_with_fsdp_parameters_are_gathered_once_a_pass():
+    """And not piece by piece: a step of two blocks once had thousands of exchanges."""
+    config = base.get_config()
+    small = {"embed_dim": 32, "depth": (2,), "num_heads": (2,), "split_size": (4, 4)}
+    config.model.update(small | {"experts": ()})
+    config.train.batch_size, config.data.patch_size = 8, 8
+    config.sharding.fsdp = True
+    mesh, model = sharding.make_mesh(), build_model(config.model.to_dict())
+    options = make_step_options(config, model)
+    like = abstract_state(config, model, options, mesh)
+    text = compile_for(config, model, options, mesh, like).as_text()
+    assert not re.findall(r" (?:collective-permute|all-to-all)(?:-start)?\(", text)
+    gathered = re.findall(r" all-gather(?:-start)?\(", text)
+    arrays = len(jax.tree.leaves(like.params))
+    assert arrays / 2 < len(gathered) <= 2 * arrays  # forward, and recomputed
