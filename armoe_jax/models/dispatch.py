@@ -18,26 +18,26 @@ from armoe_jax.experts import ExpertInputs
 from armoe_jax.ops.platform import everywhere, num_devices
 from armoe_jax.ops.transforms import Decay
 
-Expert = Callable[[ExpertInputs], Float[Array, "b h w c"]]
+ExpertFn = Callable[[ExpertInputs], Float[Array, "b h w c"]]
 """A function that is a tree of its parameters, too: a `jax.tree_util.Partial`."""
 
 
 def by_weight(
-    experts: Sequence[Expert], inputs: ExpertInputs, weights: Float[Array, "b e"]
+    experts: Sequence[ExpertFn], inputs: ExpertInputs, weights: Float[Array, "b e"]
 ) -> Float[Array, "b h w c"]:
     """Runs every expert on every image and weighs the results: the released form."""
     return _on_each_device(_weighted, experts, inputs, weights)
 
 
 def _weighted(
-    experts: Sequence[Expert], inputs: ExpertInputs, weights: Float[Array, "b e"]
+    experts: Sequence[ExpertFn], inputs: ExpertInputs, weights: Float[Array, "b e"]
 ) -> Float[Array, "b h w c"]:
     parts = [weights[:, i, None, None, None] * expert(inputs) for i, expert in enumerate(experts)]
     return functools.reduce(jnp.add, parts)
 
 
 def by_capacity(
-    experts: Sequence[Expert],
+    experts: Sequence[ExpertFn],
     inputs: ExpertInputs,
     expert_index: Int[Array, " b"],
     slots: int,
@@ -62,7 +62,7 @@ def by_capacity(
 
 
 def _in_slots(
-    experts: Sequence[Expert],
+    experts: Sequence[ExpertFn],
     inputs: ExpertInputs,
     expert_index: Int[Array, " b"],
     rank: Int[Array, " b"],
@@ -84,14 +84,14 @@ def _in_slots(
 
 
 def by_branch(
-    experts: Sequence[Expert], inputs: ExpertInputs, expert_index: Int[Array, " b"]
+    experts: Sequence[ExpertFn], inputs: ExpertInputs, expert_index: Int[Array, " b"]
 ) -> Float[Array, "b h w c"]:
     """Runs only the chosen expert of each image, one image after the other; none is dropped."""
     return _on_each_device(_one_by_one, experts, inputs, expert_index)
 
 
 def _one_by_one(
-    experts: Sequence[Expert], inputs: ExpertInputs, expert_index: Int[Array, " b"]
+    experts: Sequence[ExpertFn], inputs: ExpertInputs, expert_index: Int[Array, " b"]
 ) -> Float[Array, "b h w c"]:
     def one(
         index: Int[Array, ""], values: Float[Array, "1 h w c"], features: Float[Array, "1 h w c"]
@@ -109,15 +109,15 @@ def _one_by_one(
 
 
 def _one_by_one_recomputing(
-    experts: Sequence[Expert], inputs: ExpertInputs, expert_index: Int[Array, " b"]
+    experts: Sequence[ExpertFn], inputs: ExpertInputs, expert_index: Int[Array, " b"]
 ) -> Float[Array, "b h w c"]:
     """The same for gradients: else what each expert stores is kept for all, filled with zeros."""
     return _one_by_one([jax.checkpoint(expert) for expert in experts], inputs, expert_index)
 
 
 def _on_each_device(
-    serve: Callable[[Sequence[Expert], ExpertInputs, Array], Float[Array, "b h w c"]],
-    experts: Sequence[Expert],
+    serve: Callable[[Sequence[ExpertFn], ExpertInputs, Array], Float[Array, "b h w c"]],
+    experts: Sequence[ExpertFn],
     inputs: ExpertInputs,
     per_image: Array,
 ) -> Float[Array, "b h w c"]:
@@ -129,7 +129,7 @@ def _on_each_device(
     whole = PartitionSpec()
 
     def local(
-        experts: Sequence[Expert], decay: Decay, values: Array, features: Array, per_image: Array
+        experts: Sequence[ExpertFn], decay: Decay, values: Array, features: Array, per_image: Array
     ) -> Array:
         # Gradients are added up here: in a branch, only devices that take it would meet.
         axes = jax.sharding.get_abstract_mesh().axis_names
@@ -137,5 +137,5 @@ def _on_each_device(
         inputs = ExpertInputs(values=values, features=features, decay=decay)
         return serve(experts, inputs, per_image)
 
-    everywhere = jax.shard_map(local, in_specs=(whole, whole, *[split] * 3), out_specs=split)
-    return everywhere(experts, inputs.decay, inputs.values, inputs.features, per_image)
+    shared = jax.shard_map(local, in_specs=(whole, whole, *[split] * 3), out_specs=split)
+    return shared(experts, inputs.decay, inputs.values, inputs.features, per_image)

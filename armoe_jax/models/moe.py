@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from armoe_jax.experts import EXPERTS, ExpertInputs
 from armoe_jax.models import routing
-from armoe_jax.models.dispatch import Expert, by_branch, by_capacity, by_weight
+from armoe_jax.models.dispatch import ExpertFn, by_branch, by_capacity, by_weight
 from armoe_jax.models.layers import Dense, DepthwiseConv, LayerNorm
 from armoe_jax.models.routing import Choice, Routing
 from armoe_jax.ops.platform import everywhere
@@ -125,7 +125,7 @@ class MixtureOfExperts(nn.Module):
             return functions[expert](inputs), None, none_dropped
         return by_branch(functions, inputs, choice.expert), None, none_dropped
 
-    def _functions(self, inputs: ExpertInputs) -> Sequence[Expert]:
+    def _functions(self, inputs: ExpertInputs) -> Sequence[ExpertFn]:
         """Returns the experts as pure functions: modules must not be called inside a branch."""
         functions = []
         for name in self.experts:
