@@ -8,7 +8,8 @@ from jax.sharding import AxisType, PartitionSpec
 
 from armoe_jax import sharding
 from armoe_jax.models import build_model
-from armoe_jax.train import abstract_state, compile_for, make_step_options
+from armoe_jax.train import abstract_state, make_step_options
+from armoe_jax.train_step import lower_train_step, make_train_step
 from configs import base
 
 
@@ -105,12 +106,14 @@ def test_with_fsdp_parameters_are_gathered_once_a_pass():
     config = base.get_config()
     small = {"embed_dim": 32, "depth": (2,), "num_heads": (2,), "split_size": (4, 4)}
     config.model.update(small | {"experts": ()})
-    config.train.batch_size, config.data.patch_size = 8, 8
     config.sharding.fsdp = True
     mesh, model = sharding.make_mesh(), build_model(config.model.to_dict())
     options = make_step_options(config, model)
     like = abstract_state(config, model, options, mesh)
-    text = compile_for(config, model, options, mesh, like).as_text()
+    images = jax.ShapeDtypeStruct((8, 8, 8, 3), jnp.float32)
+    batch = {"lq": images, "gt": images}
+    step = lower_train_step(make_train_step(model, options), mesh, like, batch, fsdp=True)
+    text = step.compile({"xla_backend_optimization_level": 0}).as_text()
     assert not re.findall(r" (?:collective-permute|all-to-all)(?:-start)?\(", text)
     gathered = re.findall(r" all-gather(?:-start)?\(", text)
     arrays = len(jax.tree.leaves(like.params))
