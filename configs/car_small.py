@@ -1,6 +1,6 @@
 """Small blind networks for many qualities, as they come with the package: hours on two cores.
 
-Each is trained twice; the second run starts from the first:
+Each is trained in several runs, one from the other:
 
 python -m armoe_jax.main --config configs/car_small.py:jpeg --workdir runs/jpeg \
     --config.data.gt=DATA/vvc/qp17/gt --config.data.eval_gt=EVAL/gt
@@ -14,6 +14,10 @@ python -m armoe_jax.main --config configs/car_small.py:vvc_even --workdir runs/v
     "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
     --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
     --config.train.init_from=runs/vvc
+python -m armoe_jax.main --config configs/car_small.py:vvc_even --workdir runs/vvc_longer \
+    "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
+    --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
+    --config.train.init_from=runs/vvc_even --config.train.num_steps=9500 --config.train.seed=11
 
 The network for VVC starts from that for JPEG, whose artifacts are stronger: after 500 steps it
 gained more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). DATA
