@@ -125,14 +125,13 @@ def _on_each_device(
     devices = num_devices()
     if devices == 1 or inputs.values.shape[0] % devices:
         return serve(experts, inputs, per_image)
-    split = PartitionSpec(jax.sharding.get_abstract_mesh().axis_names)
-    whole = PartitionSpec()
+    axes = jax.sharding.get_abstract_mesh().axis_names
+    whole, split = PartitionSpec(), PartitionSpec(axes)
 
     def local(
         experts: Sequence[ExpertFn], decay: Decay, values: Array, features: Array, per_image: Array
     ) -> Array:
         # Gradients are added up here: in a branch, only devices that take it would meet.
-        axes = jax.sharding.get_abstract_mesh().axis_names
         experts, decay = jax.lax.pcast((experts, decay), axes, to="varying")
         inputs = ExpertInputs(values=values, features=features, decay=decay)
         return serve(experts, inputs, per_image)

@@ -69,6 +69,7 @@ def _step(golden, shared_dir):
     state = unstack_blocks(sharding.gather_on_host(state, mesh))
     # Adam's first moment after one step is (1 - b1) times the gradient.
     gradients = jax.tree.map(lambda m: m / (1 - config["b1"]), state.opt_state[1].mu)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(gradients)} == {"float64"}
     rules = armoe_rules(model.config)
 
     def by_name(params):
