@@ -3,7 +3,8 @@
 python scripts/measure_weights.py --gt kodak24 --out results
 
 Codes the images with VVC (preset faster, clean colours) and, on the fly, as JPEG; restores and
-measures them with `armoe-jax evaluate`; leaves a record of each in OUT, and OUT/tables.md.
+measures them with `armoe-jax evaluate`; leaves a record of each in OUT, and OUT/tables.md. With
+--without-mixture the mixtures of experts put out zero, which shows what they contribute.
 """
 
 import argparse
@@ -11,10 +12,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
+from flax import traverse_util
+
 from armoe_jax import cli
 from armoe_jax.atomic_file import write_atomically
 from armoe_jax.evaluation_tables import overview_table, usage_table
 from armoe_jax.model_choice import CODEC_MODEL, JPEG_MODEL
+from armoe_jax.model_folder import save_model
+from armoe_jax.pretrained import load_weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -28,7 +34,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--vvc", default=CODEC_MODEL, metavar="CKPT")
     parser.add_argument("--jpeg", default=JPEG_MODEL, metavar="CKPT")
     parser.add_argument("--usage", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--without-mixture", action="store_true")
     args = parser.parse_args(argv)
+    if args.without_mixture:
+        args.vvc = without_mixture(args.vvc, args.out / "vvc_without_mixture")
+        args.jpeg = without_mixture(args.jpeg, args.out / "jpeg_without_mixture")
     trees = args.trees or args.out / "coded"
     jobs = {}
     for qp in args.qp:
@@ -51,6 +61,24 @@ def main(argv: list[str] | None = None) -> int:
             return status
     _write_tables(args.out, list(jobs))
     return 0
+
+
+def without_mixture(checkpoint: str, folder: Path) -> str:
+    """Saves a network whose mixtures of experts put out zero; returns its folder."""
+    model = load_weights(checkpoint)
+    values = traverse_util.flatten_dict(model.variables, sep="/")
+    silent = {
+        name: np.zeros_like(value) if "/moe/out_linear/" in name else value
+        for name, value in values.items()
+    }
+    save_model(
+        folder,
+        model.config,
+        traverse_util.unflatten_dict(silent, sep="/"),
+        provenance={"source": checkpoint, "mixture": "zero"},
+        overwrite=True,
+    )
+    return str(folder)
 
 
 def _write_tables(out: Path, names: list[str]) -> None:

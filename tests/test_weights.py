@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from flax import traverse_util
 
 from armoe_jax import cli, load_pretrained, pretrained, training_record
 from armoe_jax.image_io import write_image
@@ -200,6 +201,16 @@ def test_measure_and_card(weights_folder, tmp_path, capsys):
     assert NOT_MEASURED not in card
     assert f"{report['gain_psnr_y']:+.3f}" in card
     assert f"{worst:+.3f}" in card
+
+
+def test_without_mixture_only_the_mixture_is_silent(tmp_path):
+    folder = measure.without_mixture("car_small_vvc", tmp_path / "silent")
+    before = traverse_util.flatten_dict(pretrained.load_weights("car_small_vvc").variables, sep="/")
+    after = traverse_util.flatten_dict(pretrained.load_weights(folder).variables, sep="/")
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    moe = "params/group_0/block_0/moe"
+    assert changed == {f"{moe}/out_linear/kernel", f"{moe}/out_linear/bias"}
+    assert not any(after[name].any() for name in changed)
 
 
 @pytest.mark.slow
