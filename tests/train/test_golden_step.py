@@ -106,6 +106,15 @@ def test_gradients(golden, step):
         assert difference < 1e-3 * largest[name], name
 
 
+def test_experts_that_nobody_chose_get_no_gradient(golden, step):
+    """Nor do position biases without effect."""
+    largest = {name: np.abs(golden[f"grad/{name}"]).max() for name in parameters(golden)}
+    silent = [name for name, value in largest.items() if value <= 1e-4]
+    assert silent
+    for name in silent:
+        assert np.abs(step["grad"][name]).max() <= 1.1 * largest[name] + 1e-6, name
+
+
 def test_parameters_after_adam(golden, step):
     for name in parameters(golden):
         difference = np.abs(step["after"][name] - golden[f"param_after/{name}"])
