@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--vvc", default=CODEC_MODEL, metavar="CKPT")
     parser.add_argument("--jpeg", default=JPEG_MODEL, metavar="CKPT")
     parser.add_argument("--usage", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--without-mixture", action="store_true")
+    parser.add_argument("--without-mixture", action="store_true", help="experts put out zero")
     args = parser.parse_args(argv)
     if args.without_mixture:
         args.vvc = without_mixture(args.vvc, args.out / "vvc_without_mixture")
