@@ -25,7 +25,13 @@ from armoe_jax.freed_memory import return_freed_memory
 from armoe_jax.models import ARMoE, ARMoEConfig
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.restore import Restorer
-from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step, metrics_shapes
+from armoe_jax.train_step import (
+    StepOptions,
+    batch_shapes,
+    lower_train_step,
+    make_train_step,
+    metrics_shapes,
+)
 
 WARM_UP = 1
 """Runs before the measured ones."""
@@ -368,12 +374,9 @@ def _pixels(case: Case) -> int:
 
 
 def _random_pairs(config: ARMoEConfig, case: Case) -> dict[str, np.ndarray]:
-    sides = {"lq": 1, "gt": config.scale}
-    return {
-        name: _random_images((case.batch, case.height * s, case.width * s, config.in_chans))
-        for name, s in sides.items()
-    }
+    shapes = batch_shapes(config, case.batch, case.height, case.width)
+    return {name: _random_images(shape.shape) for name, shape in shapes.items()}
 
 
-def _random_images(shape: tuple[int, int, int, int]) -> np.ndarray:
+def _random_images(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).random(shape, np.float32)

@@ -5,6 +5,7 @@ from typing import Any
 from armoe_jax import sharding
 from armoe_jax.models import build_model
 from armoe_jax.train import abstract_state, compile_for, fresh_state, make_step_options
+from armoe_jax.train_step import step_batch
 from input_pipeline import pipeline
 
 
@@ -39,7 +40,8 @@ def first_losses(config: Any, num_steps: int) -> list[float]:
         step_fn = compile_for(config, model, options, mesh, like)
         state = fresh_state(config, model, options, like)
         for batch in batches:
-            images = {"lq": batch["lq"], "gt": batch["gt"]}
-            state, info = step_fn(state, sharding.place_batch(images, mesh))
+            state, info = step_fn(
+                state, sharding.place_batch(step_batch(batch, model.config), mesh)
+            )
             losses.append(float(info.loss))
     return losses

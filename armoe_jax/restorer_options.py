@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 
-_OPTIONS = ("tile", "overlap", "dtype", "route", "gate", "seed", "batch_size")
+_OPTIONS = ("tile", "overlap", "dtype", "route", "gate", "seed", "batch_size", "coding_quality")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,6 +78,14 @@ def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="tiles or equal images that run together (default: by the device)",
+    )
+    group.add_argument(
+        "--coded-at",
+        type=float,
+        dest="coding_quality",
+        metavar="QP",
+        help="what the input was coded with, if known: QP, or quality of JPEG; for networks that "
+        "adapt to it (default: they estimate it)",
     )
     group.add_argument(
         "--compilation-cache",

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -17,7 +18,7 @@ from armoe_jax.checkpoint import Checkpointer, SavePlan
 from armoe_jax.final_report import evaluate_workdir, parse_tile
 from armoe_jax.losses import make_loss
 from armoe_jax.metric_writer import MultiWriter, create_writer
-from armoe_jax.models import ARMoE, build_model
+from armoe_jax.models import ARMoE, ARMoEConfig, build_model
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 from armoe_jax.preemption import PreemptionWatch
 from armoe_jax.pretrained import load_weights
@@ -27,12 +28,15 @@ from armoe_jax.run_info import save_run_info
 from armoe_jax.train_loop import LoopPlan, TrainLoop
 from armoe_jax.train_state import TrainState
 from armoe_jax.train_step import (
+    OBJECTIVES,
     SPARSE_LOAD_BALANCING_WEIGHT,
     StepOptions,
+    batch_shapes,
     lower_train_step,
     make_gradients,
     make_train_step,
     metrics_shapes,
+    step_batch,
 )
 from armoe_jax.validation import Validator, limit
 from input_pipeline import pipeline
@@ -187,6 +191,7 @@ def _make_loop(
         gradients_fn=make_gradients(model, options),
         checkpointer=checkpointer,
         describe=lambda step, validated: describe_checkpoint(config, model, step, validated),
+        prepare=functools.partial(step_batch, config=model.config),
         validator=parts.validator,
         **watchers,
     )
@@ -241,18 +246,19 @@ def compile_for(
     config: Any, model: ARMoE, options: StepOptions, mesh: Mesh, state: TrainState
 ) -> jax.stages.Compiled:
     """Compiles the training step for the configured batch."""
-    size, patch, scale = config.train.batch_size, config.data.patch_size, model.config.scale
-    channels = model.config.in_chans
-    batch = {
-        "lq": jax.ShapeDtypeStruct((size, patch, patch, channels), jnp.float32),
-        "gt": jax.ShapeDtypeStruct((size, patch * scale, patch * scale, channels), jnp.float32),
-    }
+    patch = config.data.patch_size
+    batch = batch_shapes(model.config, config.train.batch_size, patch, patch)
     step_fn = make_train_step(model, options)
     return lower_train_step(step_fn, mesh, state, batch, fsdp=config.sharding.fsdp).compile()
 
 
 def make_step_options(config: Any, model: ARMoE) -> StepOptions:
-    """Returns loss, optimiser and schedule from the groups `train` and `optim`."""
+    """Returns loss, optimiser and schedule from the groups `train` and `optim`.
+
+    Raises:
+        ValueError: A field is not allowed, or does not go with the network.
+    """
+    _check_objective(config.train.objective, config.train.quality_jitter, model)
     weight = config.train.load_balancing_weight
     if weight is None:
         weight = SPARSE_LOAD_BALANCING_WEIGHT if model.dispatch == "capacity" else 0.0
@@ -268,7 +274,23 @@ def make_step_options(config: Any, model: ARMoE) -> StepOptions:
         load_balancing_weight=weight if model.config.experts else 0.0,
         ema_decay=config.train.ema_decay,
         accumulation_steps=config.train.accumulation_steps,
+        objective=config.train.objective,
+        quality_jitter=config.train.quality_jitter,
     )
+
+
+def _check_objective(objective: str, jitter: float, model: ARMoE) -> None:
+    if objective not in OBJECTIVES:
+        raise ValueError(
+            f"train.objective is {objective!r}; choose one of {', '.join(map(repr, OBJECTIVES))}"
+        )
+    if objective == "quality" and not model.config.quality_range:
+        raise ValueError(
+            "train.objective is 'quality', but the network has no estimator of it; give it one "
+            "with --config.model.quality_range, such as (17, 42)"
+        )
+    if jitter < 0:
+        raise ValueError(f"train.quality_jitter is {jitter}; it must be 0 or more")
 
 
 def make_loop_plan(config: Any, model: ARMoE) -> LoopPlan:
@@ -316,7 +338,8 @@ def make_resume_check(config: Any, model: ARMoE) -> Callable[[Mapping[str, Any]]
 
     def check(meta: Mapping[str, Any]) -> None:
         mine = model.config.to_dict() | {"ema": config.train.ema}
-        saved = meta["model"] | {"ema": meta["ema"]}
+        # Fields that did not exist yet when it was saved had their defaults.
+        saved = ARMoEConfig().to_dict() | meta["model"] | {"ema": meta["ema"]}
         differing = [
             f"{name}={mine.get(name)!r} (checkpoint: {saved.get(name)!r})"
             for name in sorted({*mine, *saved})

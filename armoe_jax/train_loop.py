@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from absl import logging
 from flax import traverse_util
 from jax.sharding import Mesh
@@ -98,6 +97,7 @@ class TrainLoop:
         progress: Bar or lines.
         watch: Notices requests to stop.
         trace: Profiler.
+        prepare: Returns what a step needs of a batch of the input pipeline.
         validator: Measures variables, or None without evaluation images.
     """
 
@@ -111,6 +111,7 @@ class TrainLoop:
     progress: Progress
     watch: PreemptionWatch
     trace: TraceWindow
+    prepare: Callable[[Batch], dict[str, Any]]
     validator: Callable[..., tuple[dict[str, float], list[Sample]]] | None
 
     def __post_init__(self):
@@ -136,7 +137,7 @@ class TrainLoop:
         before: _Taken | None = None
         self.progress.start()
         while step < self.plan.num_steps:
-            batch = sharding.place_batch(_images(next(batches)), self.mesh)
+            batch = sharding.place_batch(self.prepare(next(batches)), self.mesh)
             self.trace.before_step(step)
             state, info = self.step_fn(state, batch)
             self.trace.after_step(step, info)
@@ -234,7 +235,3 @@ class TrainLoop:
         )
         self._last_log += time.monotonic() - start  # validation is not training time
         return figures
-
-
-def _images(batch: Batch) -> dict[str, np.ndarray]:
-    return {"lq": batch["lq"], "gt": batch["gt"]}

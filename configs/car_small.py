@@ -18,18 +18,27 @@ python -m armoe_jax.main --config configs/car_small.py:vvc_even --workdir runs/v
     "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
     --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
     --config.train.init_from=runs/vvc_even --config.train.num_steps=9500 --config.train.seed=11
+python -m armoe_jax.main --config configs/car_small.py:vvc_adaptive --workdir runs/vvc_adaptive \
+    "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
+    --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
+    --config.train.init_from=runs/vvc_longer --config.train.init_partial=True
+python -m armoe_jax.main --config configs/car_small.py:vvc_quality --workdir runs/vvc_quality \
+    "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
+    --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
+    --config.train.init_from=runs/vvc_adaptive
 
 The network for VVC starts from that for JPEG, whose artifacts are stronger: after 500 steps it
-gained more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). DATA
-is what `armoe-jax build-dataset --codec vvc --qp 17 22 27 32 37 42 --preset faster --halve jpeg`
-writes; FULL the same of BSDS500's images alone, without --halve.
+gained more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). The
+last two runs make it adapt to the QP: the first tells it the QPs, the second, of minutes, trains
+its estimator of them. DATA is what `armoe-jax build-dataset --codec vvc --qp 17 22 27 32 37 42
+--preset faster --halve jpeg` writes; FULL the same of BSDS500's images alone, without --halve.
 """
 
 from ml_collections import ConfigDict
 
 from configs import base
 
-RUNS = ("vvc", "vvc_even", "jpeg", "jpeg_strong")
+RUNS = ("vvc", "vvc_even", "vvc_adaptive", "vvc_quality", "jpeg", "jpeg_strong")
 
 
 def get_config(codec: str = "vvc") -> ConfigDict:
@@ -81,7 +90,7 @@ def get_config(codec: str = "vvc") -> ConfigDict:
     config.checkpoint.every = 500
     config.log.every = 50
     config.log.tensorboard = False
-    if codec == "vvc_even":
+    if codec in ("vvc_even", "vvc_adaptive", "vvc_quality"):
         # From weights that gain something already, the mean gain in dB itself can be trained.
         config.train.loss = "psnr"
         config.train.num_steps = 4_000
@@ -89,6 +98,22 @@ def get_config(codec: str = "vvc") -> ConfigDict:
         config.train.accumulation_steps = 4
         config.optim.learning_rate = 5e-4
         config.eval.every = 1_000
+    if codec in ("vvc_adaptive", "vvc_quality"):
+        config.model.quality_range = (17.0, 42.0)
+    if codec == "vvc_adaptive":
+        config.train.seed = 52
+        config.train.num_steps = 9_000
+        config.optim.learning_rate = 6e-4
+    elif codec == "vvc_quality":
+        config.data.patch_size = 160  # a smaller one does not show how strongly it was coded
+        config.train.seed = 53
+        config.train.objective = "quality"
+        config.train.num_steps = 16_000
+        config.train.accumulation_steps = 1
+        config.optim.learning_rate = 2e-3
+        config.eval.every = 0
+        config.checkpoint.every = 4_000
+        config.log.every = 100
     elif codec == "jpeg_strong":
         config.data.mixture = (
             {"jpeg_quality": (10, 90)},

@@ -33,6 +33,7 @@ from armoe_jax.metrics import psnr
 from armoe_jax.models import build_model
 from armoe_jax.restore import Restorer
 from armoe_jax.train import abstract_state, compile_for, fresh_state, make_step_options
+from armoe_jax.train_step import step_batch
 from armoe_jax.validation import limit
 from input_pipeline import pipeline
 
@@ -156,7 +157,7 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Any]]:
 
     def step(batch: Any) -> None:
         nonlocal state
-        images = {"lq": batch["lq"], "gt": batch["gt"]}
+        images = step_batch(batch, model.config)
         state, info = program(state, sharding.place_batch(images, mesh))
         jax.block_until_ready(info.loss)
 

@@ -13,6 +13,7 @@ import numpy as np
 from armoe_jax.convert import buffers
 from armoe_jax.convert.rules import Constant, Counter, Rule, Weight
 from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.models.quality import BLOCK, KNOTS, WIDTH
 
 RELEASED_EXPERTS = ("dct", "fft", "haar", "swt")
 
@@ -33,6 +34,7 @@ def armoe_rules(config: ARMoEConfig) -> tuple[Rule, ...]:
         *_norm("norm", "norm", c),
         *_residual_conv("conv_after_body", "conv_after_body", config),
         *_tail(config),
+        *_quality(config),
     )
 
 
@@ -46,6 +48,8 @@ def pth_obstacles(config: ARMoEConfig) -> list[str]:
     obstacles: list[str] = []
     if config.global_skip:
         obstacles.append("global_skip=True")
+    if config.quality_range:
+        obstacles.append(f"quality_range={config.quality_range}")
     if config.experts != RELEASED_EXPERTS:
         obstacles.append(f"experts={config.experts} (released: {RELEASED_EXPERTS})")
     side = buffers.MASK_IMAGE_SIZE
@@ -174,6 +178,19 @@ def _tail(config: ARMoEConfig) -> Iterator[Rule]:
         yield from _conv("conv_last", "conv_last", _TAIL_WIDTH, chans)
     elif config.upsampler == "lightSR":
         yield from _conv("upsample.0", "upsample", c, chans * config.upscale**2)
+
+
+def _quality(config: ARMoEConfig) -> Iterator[Rule]:
+    """What only networks of this project have: they come last, after the released tensors."""
+    if not config.quality_range:
+        return
+    layers = {"fine": (BLOCK**2, WIDTH), "coarse": (BLOCK**2, WIDTH)}
+    layers |= {"image": (2 * WIDTH, WIDTH), "position": (WIDTH, 1)}
+    for name, (fan_in, out) in layers.items():
+        yield from _conv(f"quality.{name}", f"quality/{name}", fan_in, out, side=1)
+    for end in ("first", "last"):
+        shape = (KNOTS, 2 * config.embed_dim)
+        yield _param(f"modulation_{end}.table", shape, f"modulation_{end}/table", (0, 1))
 
 
 def _param(name: str, shape: tuple[int, ...], path: str, axes: tuple[int, ...]) -> Weight:

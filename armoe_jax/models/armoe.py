@@ -13,6 +13,7 @@ from armoe_jax.models.blocks import Control, Execution, Group, shift_schedule
 from armoe_jax.models.config import ARMoEConfig
 from armoe_jax.models.layers import Conv, LayerNorm, ResidualConv
 from armoe_jax.models.moe import DISPATCHES
+from armoe_jax.models.quality import Modulation, QualityEstimator
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
 from armoe_jax.ops.rearrange import pixel_shuffle
@@ -67,6 +68,7 @@ class ARMoE(nn.Module):
         train: bool = False,
         expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None = None,
         gate_noise: Float[Array, "l b e"] | Float[np.ndarray, "l b e"] | None = None,
+        quality: Float[Array, " images"] | None = None,
         return_routing: bool = False,
     ) -> Float[Array, "b height width c"] | tuple[Float[Array, "b height width c"], Routing]:
         """Restores a batch of images.
@@ -77,6 +79,8 @@ class ARMoE(nn.Module):
                 from the stream "routing" unless `gate_noise` is given, and dropout from "dropout".
             expert: Forces the experts: one index for everything, or one a layer and image.
             gate_noise: Added to the logits of the gates, such as Gumbel samples.
+            quality: Coding quality of each image, for a network with a `quality_range`; None:
+                estimated.
             return_routing: Also returns what the gates decided.
 
         Returns:
@@ -88,21 +92,27 @@ class ARMoE(nn.Module):
                 the config, a forced expert does not exist, or a training batch is too small.
         """
         c = self.config
-        _check_input(c, x, expert)
+        _check_input(c, x, expert, quality)
         mean = jnp.asarray(RGB_MEAN if c.in_chans == 3 else (0.0,), x.dtype).reshape(1, 1, 1, -1)
         if train and gate_noise is None and c.experts and expert is None:
             shape = (c.num_layers, x.shape[0], len(c.experts))
             # One type, so that the noise does not depend on the precision of the computation.
             gate_noise = jax.random.gumbel(self.make_rng("routing"), shape, jnp.float32)
 
+        if c.quality_range and quality is None:
+            quality = QualityEstimator(c.quality_range, name="quality")(x)
         normalised = (x - mean) * c.img_range
         shallow = Conv(c.embed_dim, dtype=self.dtype, name="conv_first")(normalised)
-        deep, routing = self._groups(
-            LayerNorm(name="embed_norm")(shallow), train, expert, gate_noise
-        )
+        entry = LayerNorm(name="embed_norm")(shallow)
+        if quality is not None:
+            entry = Modulation(c.quality_range, name="modulation_first")(entry, quality)
+        deep, routing = self._groups(entry, train, expert, gate_noise)
         deep = LayerNorm(name="norm")(deep)
         deep = ResidualConv(c.resi_connection, dtype=self.dtype, name="conv_after_body")(deep)
-        y = self._tail(deep + shallow, normalised)
+        features = deep + shallow
+        if quality is not None:
+            features = Modulation(c.quality_range, name="modulation_last")(features, quality)
+        y = self._tail(features, normalised)
         if c.global_skip and c.upsampler:
             y = y + _upscale(normalised, c.scale)
         y = y / c.img_range + mean
@@ -210,6 +220,7 @@ def _check_input(
     config: ARMoEConfig,
     x: Float[Array, "b h w c"],
     expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None,
+    quality: Float[Array, " images"] | None,
 ) -> None:
     batch, _, width, channels = x.shape
     if channels != config.in_chans:
@@ -221,6 +232,12 @@ def _check_input(
             f"width {width} is odd, but the Haar expert pairs columns: pad by one column and crop "
             "the result, as armoe_jax.Restorer does"
         )
+    if quality is not None and not config.quality_range:
+        raise ValueError(
+            "quality is given, but the network cannot adapt to it: its quality_range is empty"
+        )
+    if quality is not None and quality.shape != (batch,):
+        raise ValueError(f"quality has shape {quality.shape}, expected (images,) = {(batch,)}")
     if expert is None:
         return
     count = len(config.experts)

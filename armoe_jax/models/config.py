@@ -15,7 +15,8 @@ _FLOAT_FIELDS = ("mlp_ratio", "qk_scale", "drop_rate", "attn_drop_rate", "img_ra
 class ARMoEConfig:
     """Constructor arguments of the released network, with its names and defaults.
 
-    Source: architecture.md section 1. `experts` and `global_skip` are additions (section 12).
+    Source: architecture.md section 1. `experts`, `global_skip` (section 12) and `quality_range` are
+    additions.
 
     Attributes:
         in_chans: Image channels, 3 (RGB) or 1 (gray).
@@ -36,6 +37,9 @@ class ARMoEConfig:
         experts: Experts to choose from; () replaces the mixture by its input.
         global_skip: Adds the input (upscaled if need be) to the output, so that an untrained
             network is the identity. Differs: the released networks have no such skip.
+        quality_range: Mildest and strongest coding, such as QPs (17, 42) or JPEG qualities
+            (90, 10), of a network that estimates an image's and adapts to it; () for none, as
+            released.
     """
 
     in_chans: int = 3
@@ -54,9 +58,10 @@ class ARMoEConfig:
     split_size: tuple[int, int] = (8, 8)
     experts: tuple[str, ...] = ("dct", "fft", "haar", "swt")
     global_skip: bool = False
+    quality_range: tuple[float, ...] = ()
 
     def __post_init__(self):
-        for name in ("depth", "num_heads", "split_size", "experts"):
+        for name in ("depth", "num_heads", "split_size", "experts", "quality_range"):
             value = getattr(self, name)
             if isinstance(value, (str, int)) or not hasattr(value, "__iter__"):
                 raise ValueError(f"{name}={value!r} must be a sequence, such as (2, 2)")
@@ -107,7 +112,9 @@ class ARMoEConfig:
 def _plain(name: str, value: Any) -> Any:
     """Turns lists into tuples, and whole numbers into floats where a field is a float."""
     if isinstance(value, list):
-        return tuple(value)
+        value = tuple(value)
+    if isinstance(value, tuple):
+        return tuple(map(float, value)) if name == "quality_range" else value
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_whole and name in _FLOAT_FIELDS else value
 
@@ -150,6 +157,13 @@ def _check(config: ARMoEConfig) -> None:
     for name in ("drop_rate", "attn_drop_rate"):
         value = getattr(c, name)
         _require(0 <= value < 1, name, value, "in [0, 1)")
+    ends = c.quality_range
+    _require(
+        not ends or (len(ends) == 2 and ends[0] != ends[1]),
+        "quality_range",
+        ends,
+        "empty, or two qualities: of the mildest and of the strongest coding",
+    )
     unknown = [name for name in c.experts if name not in EXPERTS]
     _require(not unknown, "experts", c.experts, f"names out of {tuple(EXPERTS)}")
     _require(len(set(c.experts)) == len(c.experts), "experts", c.experts, "each name once")

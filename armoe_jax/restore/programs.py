@@ -29,6 +29,7 @@ class Programs:
         dtype: Precision of matrix operands, "float32" or "bfloat16".
         sample: Draw experts with Gumbel noise instead of taking the largest logit.
         seed: Of that noise.
+        quality: Coding quality of all images; None: the network estimates it, if it adapts to it.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Programs:
         dtype: str,
         sample: bool,
         seed: int,
+        quality: float | None = None,
     ):
         self._config = config
+        self._quality = quality
         self._model = build_model(config, dtype=dtype)
         self._variables = jax.device_put(stack_blocks(variables, config))
         self._sample, self._seed = sample, seed
@@ -123,13 +126,20 @@ class Programs:
     ) -> tuple[jax.Array, jax.Array]:
         layers, experts = self._config.num_layers, len(self._config.experts)
         if not experts:
-            y: Any = self._model.apply(variables, x)
+            y: Any = self._model.apply(variables, x, quality=self.told_quality(x.shape[0]))
             return y, jnp.zeros((layers, x.shape[0]), jnp.int32)
         if self._sample:
             bias = bias + gate_noise(self._seed, samples, layers, experts)
-        result: Any = self._model.apply(variables, x, gate_noise=bias, return_routing=True)
+        told = self.told_quality(x.shape[0])
+        result: Any = self._model.apply(
+            variables, x, gate_noise=bias, quality=told, return_routing=True
+        )
         y, routing = result
         return y, routing.expert
+
+    def told_quality(self, batch: int) -> jax.Array | None:
+        """Returns the quality that the network is told for each image, (B,), or None."""
+        return None if self._quality is None else jnp.full((batch,), self._quality, jnp.float32)
 
 
 def gate_noise(seed: int, samples: jax.Array, num_layers: int, num_experts: int) -> jax.Array:

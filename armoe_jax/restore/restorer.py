@@ -78,6 +78,8 @@ class Restorer:
             of one tile, chooses for all tiles.
         batch_size: Tiles (or images of equal size) that run together. By default 1 on CPU, where
             more is not faster; elsewhere 1, or more for tiles of under 512 pixels.
+        coding_quality: QP (of JPEG: quality) that the images were coded with, where the network
+            adapts to it (`config.quality_range`); by default it estimates it, tile by tile.
 
     Raises:
         ValueError: If an option is not one of these.
@@ -95,10 +97,13 @@ class Restorer:
         seed: int = 0,
         route: str = "tile",
         batch_size: int | None = None,
+        coding_quality: float | None = None,
     ):
         _require("dtype", dtype, ("float32", "bfloat16"))
         _require("gate", gate, ("argmax", "sample"))
         _require("route", route, ("tile", "image"))
+        if coding_quality is not None:
+            _check_quality(coding_quality, config.quality_range)
         self._config = config
         self._tile = _checked_tile(tile, overlap)
         self._overlap = overlap
@@ -110,7 +115,12 @@ class Restorer:
         # On CPU two programs in flight would share the cores and double the memory.
         self._in_flight = 1 if on_cpu else 2
         self._programs = Programs(
-            config, variables, dtype=dtype, sample=gate == "sample", seed=seed
+            config,
+            variables,
+            dtype=dtype,
+            sample=gate == "sample",
+            seed=seed,
+            quality=coding_quality,
         )
         self._apply = jax.jit(self._apply_model)
 
@@ -238,7 +248,10 @@ class Restorer:
         return (y, routing) if return_routing else y
 
     def _apply_model(self, variables: Mapping[str, Any], x: Array, expert: Array | None) -> Any:
-        return self._programs.model.apply(variables, x, expert=expert, return_routing=True)
+        told = self._programs.told_quality(x.shape[0])
+        return self._programs.model.apply(
+            variables, x, expert=expert, quality=told, return_routing=True
+        )
 
     def _forced(self, expert: Any, batch: int) -> Array | None:
         if expert is None:
@@ -362,6 +375,17 @@ def _accelerator_batch(tile: str | int) -> int:
 def _require(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}, expected one of {allowed}")
+
+
+def _check_quality(quality: float, quality_range: tuple[float, ...]) -> None:
+    if not quality_range:
+        raise ValueError(
+            f"coding_quality is {quality}, but this network does not adapt to it (its "
+            "quality_range is empty); leave it out"
+        )
+    low, high = sorted(quality_range)
+    if not low <= quality <= high:
+        raise ValueError(f"coding_quality is {quality}; this network knows {low:g} to {high:g}")
 
 
 def _checked_tile(tile: Any, overlap: int) -> str | int:

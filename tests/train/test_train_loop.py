@@ -115,6 +115,7 @@ def make_loop(tmp_path):
             progress=Progress(total=num_steps, images_per_step=8, enabled=False),
             watch=watch,
             trace=window,
+            prepare=lambda batch: {"lq": batch["lq"], "gt": batch["gt"]},
             validator=validator,
         )
         return loop, recorder, validator
