@@ -10,7 +10,7 @@ TEMPLATE = string.Template("""\
 # $name
 
 A small ARMoE network that removes artifacts of $artifacts from 8-bit RGB images: one network for
-all of these qualities, told none of them. Weights: `$name.safetensors`, $parameters parameters,
+all of these qualities$adaptation. Weights: `$name.safetensors`, $parameters parameters,
 $bytes bytes, SHA-256 `$sha256`.
 
     armoe-jax restore photo.png -o restored.png --model $name
@@ -65,6 +65,7 @@ def render(record: Mapping[str, Any]) -> str:
         bytes=f"{record['num_bytes']:,}",
         sha256=record["sha256"],
         artifacts=_artifacts(data),
+        adaptation=_adaptation(config["model"]),
         coding=_coding(data),
         loss=_loss(train),
         rate=config["optim"]["learning_rate"],
@@ -105,7 +106,18 @@ def _artifacts(data: Mapping[str, Any]) -> str:
     return f"{data['codec'].upper()} (QP {min(qps)} to {max(qps)})"
 
 
+def _adaptation(model: Mapping[str, Any]) -> str:
+    if not model.get("quality_range"):
+        return ", told none of them"
+    return (
+        ". It estimates from the whole image how strongly it was coded, and adapts to that; who "
+        "knows better tells it (`--coded-at QP`)"
+    )
+
+
 def _loss(train: Mapping[str, Any]) -> str:
+    if train.get("objective") == "quality":
+        return "the last run trains the estimator of the coding quality alone: its squared error"
     planes = " over luma and chroma, weighted 6:1:1" if train["loss_colors"] == "ycbcr" else ""
     return f"{train['loss']} loss{planes}"
 

@@ -4,7 +4,8 @@ python scripts/measure_weights.py --gt kodak24 --out results
 
 Codes the images with VVC (preset faster, clean colours) and, on the fly, as JPEG; restores and
 measures them with `armoe-jax evaluate`; leaves a record of each in OUT, and OUT/tables.md. With
---without-mixture the mixtures of experts put out zero, which shows what they contribute.
+--without-mixture the mixtures of experts put out zero, which shows what they contribute; with
+--told the network for VVC is told the QP instead of estimating it.
 """
 
 import argparse
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jpeg", default=JPEG_MODEL, metavar="CKPT")
     parser.add_argument("--usage", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--without-mixture", action="store_true", help="experts put out zero")
+    parser.add_argument("--told", action="store_true", help="tell the QP (--coded-at)")
     args = parser.parse_args(argv)
     if args.without_mixture:
         args.vvc = without_mixture(args.vvc, args.out / "vvc_without_mixture")
@@ -49,7 +51,8 @@ def main(argv: list[str] | None = None) -> int:
             if status:
                 return status
         words = ["--gt", str(tree / "gt"), "--lq", str(tree / "lq")]
-        jobs[f"vvc_qp{qp}"] = [*words, "--checkpoint", args.vvc]
+        told = ["--coded-at", str(qp)] if args.told else []
+        jobs[f"vvc_qp{qp}"] = [*words, "--checkpoint", args.vvc, *told]
     for quality in args.quality:
         words = ["--gt", args.gt, "--jpeg-quality", str(quality), "--checkpoint", args.jpeg]
         jobs[f"jpeg_quality{quality}"] = words

@@ -50,11 +50,24 @@ def test_config_describes_its_command(name):
     assert name == "base" or f"--config configs/{name}.py" in docstring
 
 
-@pytest.mark.parametrize("run", ["vvc", "vvc_even", "jpeg", "jpeg_strong"])
-def test_small_networks_are_one_network_in_every_run(run):
+@pytest.mark.parametrize(
+    ("run", "adapts"),
+    [
+        ("vvc", False),
+        ("vvc_even", False),
+        ("vvc_adaptive", True),
+        ("vvc_quality", True),
+        ("jpeg", False),
+        ("jpeg_strong", False),
+    ],
+)
+def test_small_networks_are_one_network_in_every_run(run, adapts):
     """So that each run can start from another's weights, and ships under the same limits."""
     config = importlib.import_module("configs.car_small").get_config(run)
-    assert config.model == get_config("car_small").model
+    expected = get_config("car_small").model.to_dict()
+    if adapts:
+        expected["quality_range"] = (config.data.qps[0], config.data.qps[-1])
+    assert config.model.to_dict() == expected
     assert config.data.codec == "vvc" if run.startswith("vvc") else config.data.source == "jpeg"
     assert config.is_locked
 

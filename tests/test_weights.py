@@ -6,16 +6,23 @@ import json
 import shutil
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from skimage import data
 
 from armoe_jax import cli, load_pretrained, pretrained, training_record
 from armoe_jax.image_io import write_image
+from armoe_jax.metrics import psnr
 from armoe_jax.model_card import NOT_MEASURED, render
 from armoe_jax.model_folder import LoadedModel
+from armoe_jax.models.quality import QualityEstimator
 from armoe_jax.train import train_and_evaluate
 from configs import base
+from input_pipeline.codecs import get_codec
+from input_pipeline.codecs.base import CodecOptions
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("car_small_vvc", "car_small_jpeg")
@@ -56,6 +63,24 @@ def test_weights_of_this_package_are_what_their_cards_say():
     folder = pretrained.WEIGHTS_FOLDER
     assert set(check_folder(folder)) <= set(NAMES)
     assert "non-commercial" in (folder / "NOTICE.md").read_text()
+
+
+@pytest.mark.slow
+def test_shipped_weights_see_how_strongly_a_photograph_was_coded():
+    original = data.chelsea()[:256, :256]
+    model = pretrained.load_weights("car_small_vvc")
+    estimator = QualityEstimator(model.config.quality_range)
+    params = jax.tree.map(jnp.asarray, model.variables["params"]["quality"])
+    codec = get_codec("vvc", CodecOptions(preset="faster"))
+    estimates = []
+    for qp in (22, 32, 42):
+        coded = codec.code(original, qp).image
+        x = jnp.asarray(coded[None], jnp.float32) / 255.0
+        estimates.append(float(estimator.apply({"params": params}, x)[0]))
+        for told in (None, float(qp)):
+            restored = pretrained.load_pretrained("car_small_vvc", coding_quality=told)(coded)
+            assert psnr(restored, original) > psnr(coded, original)
+    assert estimates[0] + 5 < estimates[1] < estimates[2] - 3
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ CONFIGS = {
     "no tail": ARMoEConfig(**SMALL, upsampler=""),
     "two experts": ARMoEConfig(**SMALL, experts=("haar", "dct")),
     "no experts": ARMoEConfig(**SMALL, experts=()),
+    "adaptive": ARMoEConfig(**SMALL, quality_range=(17.0, 42.0)),
 }
 
 
@@ -126,6 +127,7 @@ def test_round_trip_of_a_full_size_network(tmp_path):
     ("change", "word"),
     [
         ({"global_skip": True}, "global_skip"),
+        ({"quality_range": (17.0, 42.0)}, "quality_range"),
         ({"experts": ("dct", "fft", "swt", "haar")}, "experts"),
         ({"experts": ()}, "experts"),
         ({"split_size": (6, 12), "depth": (3,), "num_heads": (2,)}, "split_size"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from armoe_jax.models import build_model
+from armoe_jax.models.quality import QualityEstimator
 from armoe_jax.ops.resize import imresize
 from armoe_jax.ops.tiling import plan_tiles
 from armoe_jax.restore import Restorer, restorer
@@ -307,6 +308,29 @@ def test_bad_options_are_refused(tiny):
     ):
         with pytest.raises(ValueError, match=match):
             Restorer(*tiny, **options)
+
+
+def test_a_network_that_adapts_estimates_the_quality_or_is_told(tiny, make_variables):
+    config = dataclasses.replace(tiny[0], quality_range=(17.0, 42.0))
+    variables = make_variables(config)
+    image = picture(16, 16, 3).astype(np.float32) / 255
+    params = jax.tree.map(jnp.asarray, variables["params"]["quality"])
+    estimate = QualityEstimator(config.quality_range).apply(
+        {"params": params}, jnp.asarray(image[None])
+    )
+    outputs = {}
+    for quality in (None, 17.0, 32.5, float(np.asarray(estimate)[0])):
+        restore = Restorer(config, variables, coding_quality=quality)
+        outputs[quality] = restore(image)
+        direct = np.asarray(restore.apply(image[None]))[0]
+        np.testing.assert_allclose(direct, outputs[quality], atol=1e-5)
+    guessed, mild, strong, given = outputs.values()
+    np.testing.assert_allclose(given, guessed, atol=1e-5)
+    assert np.abs(mild - strong).max() > 0.01
+    with pytest.raises(ValueError, match=r"coding_quality is 50.0; this network knows 17 to 42"):
+        Restorer(config, variables, coding_quality=50.0)
+    with pytest.raises(ValueError, match=r"coding_quality is 30.0, but .* does not adapt to it"):
+        Restorer(*tiny, coding_quality=30.0)
 
 
 def test_values_that_are_not_finite_are_refused(tiny):

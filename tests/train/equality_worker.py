@@ -2,7 +2,7 @@
 
 Run as a program by test_equality.py, one process (or two) for several settings:
     python equality_worker.py JSON
-with JSON an object of: setups (a list of {name, devices, fsdp}), local_devices, overrides,
+with JSON an object of: setups (a list of {name, devices, fsdp, types}), local_devices, overrides,
 num_steps, out (a folder, gets TYPE/NAME.npz with losses, Adam's first moments after one step,
 parameters and averages), and for several processes coordinator, num_processes, process_id.
 """
@@ -39,7 +39,7 @@ def main(job: dict[str, Any]) -> None:
         config.model.dtype = kind
         folder = Path(job["out"]) / kind
         folder.mkdir(exist_ok=True)
-        for setup in job["setups"]:
+        for setup in (setup for setup in job["setups"] if kind in setup["types"]):
             config.sharding.num_devices = setup["devices"]
             config.sharding.fsdp = setup["fsdp"]
             result = run(config, job["num_steps"])

@@ -2,7 +2,7 @@
 
 In float64 everything agrees to rounding. In float32 Adam turns the rounding noise of gradients near
 zero into steps of the size of the learning rate, so that parameters cannot agree closely; first
-gradients and losses can.
+gradients and losses can, which is tried on eight devices.
 """
 
 import json
@@ -16,11 +16,11 @@ import training_runs as runs
 
 NUM_STEPS = 20
 SINGLE_PROCESS = [
-    {"name": "one", "devices": 1, "fsdp": False},
-    {"name": "eight", "devices": 8, "fsdp": False},
-    {"name": "fsdp", "devices": 8, "fsdp": True},
+    {"name": "one", "devices": 1, "fsdp": False, "types": ["float32", "float64"]},
+    {"name": "eight", "devices": 8, "fsdp": False, "types": ["float32", "float64"]},
+    {"name": "fsdp", "devices": 8, "fsdp": True, "types": ["float64"]},
 ]
-TWO_PROCESSES = [{"name": "processes", "devices": 0, "fsdp": False}]
+TWO_PROCESSES = [{"name": "processes", "devices": 0, "fsdp": False, "types": ["float64"]}]
 OVERRIDES = {
     "train.batch_size": 16,
     "train.loss": "l1",
@@ -104,9 +104,8 @@ def test_in_float64_all_settings_end_equal(results, setting):
         assert largest_difference(got, want, prefix) < 1e-5, prefix
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_in_float32_first_gradients_and_losses_agree(results, setting):
-    got, want = results["float32"][setting], results["float32"]["one"]
+def test_in_float32_first_gradients_and_losses_agree(results):
+    got, want = results["float32"]["eight"], results["float32"]["one"]
     assert got["losses"].dtype == np.float32
     assert got["losses"].shape == (NUM_STEPS,)
     assert loss_difference(got, want) < 1e-3
@@ -114,20 +113,18 @@ def test_in_float32_first_gradients_and_losses_agree(results, setting):
 
 
 @pytest.mark.parametrize("gate", [False, True])
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_float32_rounds_no_worse_on_several_devices(results, setting, gate):
+def test_float32_rounds_no_worse_on_several_devices(results, gate):
     """Measured from float64's gradients of the same parameters, images and gate noise."""
     exact = results["float64"]["one"]
     alone, shared = (
         largest_difference(results["float32"][name], exact, "grad/", gate=gate)
-        for name in ("one", setting)
+        for name in ("one", "eight")
     )
     assert shared < 3 * alone
 
 
-@pytest.mark.parametrize("kind", ["float32", "float64"])
-def test_only_fsdp_splits_parameters(results, kind):
-    assert {name: bool(of["num_split"]) for name, of in results[kind].items()} == {
+def test_only_fsdp_splits_parameters(results):
+    assert {name: bool(of["num_split"]) for name, of in results["float64"].items()} == {
         "one": False,
         "eight": False,
         "fsdp": True,
