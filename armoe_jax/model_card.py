@@ -110,14 +110,15 @@ def _adaptation(model: Mapping[str, Any]) -> str:
     if not model.get("quality_range"):
         return ", told none of them"
     return (
-        ". It estimates from the whole image how strongly it was coded, and adapts to that; who "
-        "knows better tells it (`--coded-at QP`)"
+        ". It estimates\nfrom the whole image how strongly it was coded, and adapts to that (a "
+        "photograph that was a\nJPEG before is taken for more strongly coded than it was); who "
+        "knows better tells it\n(`--coded-at QP`)"
     )
 
 
 def _loss(train: Mapping[str, Any]) -> str:
     if train.get("objective") == "quality":
-        return "the last run trains the estimator of the coding quality alone: its squared error"
+        return "this last run trains the estimator of the QP alone: weighted squared error"
     planes = " over luma and chroma, weighted 6:1:1" if train["loss_colors"] == "ycbcr" else ""
     return f"{train['loss']} loss{planes}"
 
