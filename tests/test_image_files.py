@@ -28,7 +28,7 @@ def test_files_folders_and_patterns(folder):
 
 
 def test_what_a_folder_leaves_out_is_told(folder, caplog):
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="absl"):
         find_images([folder])
     assert "1 files without the suffix of an image are left out, such as notes.txt" in caplog.text
 

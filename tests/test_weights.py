@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from skimage import data
+from skimage.data import astronaut
 
 from armoe_jax import cli, load_pretrained, pretrained, training_record
 from armoe_jax.image_io import write_image
@@ -67,7 +67,7 @@ def test_weights_of_this_package_are_what_their_cards_say():
 
 @pytest.mark.slow
 def test_shipped_weights_see_how_strongly_a_photograph_was_coded():
-    original = data.chelsea()[:256, :256]
+    original = np.ascontiguousarray(astronaut()[:256, :256])
     model = pretrained.load_weights("car_small_vvc")
     estimator = QualityEstimator(model.config.quality_range)
     params = jax.tree.map(jnp.asarray, model.variables["params"]["quality"])
