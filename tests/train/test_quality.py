@@ -6,53 +6,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_steps import FAST, compile_step, make_model, make_options, make_state, make_variables
 
-from armoe_jax import losses, optim, sharding, train, train_state
+from armoe_jax import sharding, train
 from armoe_jax.models import build_model
 from armoe_jax.models.quality import QualityEstimator
-from armoe_jax.train_step import (
-    StepOptions,
-    batch_shapes,
-    lower_train_step,
-    make_gradients,
-    make_train_step,
-    metrics_shapes,
-    step_batch,
-)
+from armoe_jax.train_step import batch_shapes, make_gradients, make_train_step, step_batch
 from configs import base
 
 RANGE = (17.0, 42.0)
 BATCH, SIZE = 8, 16
-FAST = {"xla_backend_optimization_level": 0}  # compiles in half the time
 
-MODEL = build_model(
-    {
-        "embed_dim": 16,
-        "depth": (1,),
-        "num_heads": (2,),
-        "mlp_ratio": 1.0,
-        "upscale": 1,
-        "split_size": (4, 4),
-        "experts": ("dct", "haar"),
-        "quality_range": RANGE,
-    }
-)
+MODEL = make_model(embed_dim=16, mlp_ratio=1.0, quality_range=RANGE)
 
 
 def options(**changes):
-    config = base.get_config().optim.to_dict() | {"learning_rate": 1e-2}
-    values = {
-        "loss": losses.make_loss("l1"),
-        "optimizer": optim.make_optimizer(config),
-        "schedule": optim.make_schedule(config, 100),
-        "seed": 3,
-    }
-    return StepOptions(**(values | changes))
+    return make_options(learning_rate=1e-2, **changes)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return jax.device_get(jax.jit(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))())
+    return make_variables(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +42,9 @@ def batch():
 
 
 def gradients(opts, variables, batch):
-    state = new_state(variables, opts)
+    state = make_state(variables, opts, sharding.make_mesh(1), ema=False)
     run = jax.jit(make_gradients(MODEL, opts)).lower(state, batch).compile(FAST)
     return jax.device_get(run(state, batch))
-
-
-def new_state(variables, opts):
-    return train_state.create(variables, opts.optimizer, ema=False, metrics=metrics_shapes(1, 2))
 
 
 def largest(tree):
@@ -104,7 +74,7 @@ def test_the_estimator_alone_is_trained_and_learns(variables, batch):
     assert largest(grads.pop("quality")) > 0
     assert largest(grads) == 0
     step = jax.jit(make_train_step(MODEL, opts))
-    state, seen = new_state(variables, opts), []
+    state, seen = make_state(variables, opts, sharding.make_mesh(1), ema=False), []
     for _ in range(150):
         state, info = step(state, batch)
         seen.append(float(info.loss))
@@ -126,13 +96,9 @@ def test_devices_and_micro_batches_see_their_own_qualities(variables, batch):
     ends = []
     for devices in (1, 4):
         mesh = sharding.make_mesh(devices)
-        state = sharding.place(
-            new_state(variables, opts),
-            train_state.shardings(new_state(variables, opts), mesh, fsdp=False),
-        )
+        state = make_state(variables, opts, mesh, ema=False)
         placed = sharding.place_batch(batch, mesh)
-        step_fn = make_train_step(MODEL, opts)
-        step = lower_train_step(step_fn, mesh, state, placed, gate_noise=noise).compile(FAST)
+        step = compile_step(MODEL, opts, mesh, state, placed, gate_noise=noise)
         _, info = step(state, placed, jax.device_put(noise, step.input_shardings[0][2]))
         ends.append(float(info.loss))
     assert ends[0] == pytest.approx(ends[1], rel=1e-5)

@@ -4,51 +4,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
-from armoe_jax import losses, optim, sharding, train_state
-from armoe_jax.models import build_model
-from armoe_jax.train_step import (
-    StepOptions,
-    lower_train_step,
-    make_gradients,
-    make_train_step,
-    metrics_shapes,
+from small_steps import (
+    EXPERTS,
+    FAST,
+    compile_step,
+    make_model,
+    make_options,
+    make_state,
+    make_variables,
 )
+
+from armoe_jax import sharding, train_state
+from armoe_jax.models import build_model
+from armoe_jax.train_step import make_gradients, make_train_step, metrics_shapes
 from configs import base
 
-EXPERTS = ("dct", "haar")
 BATCH, SIZE = 16, 8
-FAST = {"xla_backend_optimization_level": 0}  # compiles in half the time
-
-MODEL = build_model(
-    {
-        "embed_dim": 32,
-        "depth": (1,),
-        "num_heads": (2,),
-        "mlp_ratio": 2.0,
-        "upscale": 1,
-        "split_size": (4, 4),
-        "experts": EXPERTS,
-        "dispatch": "capacity",
-    }
-)
+MODEL = make_model()
 
 
-def options(accumulation_steps=1, **changes):
-    config = base.get_config().optim.to_dict() | {"learning_rate": 1e-3}
-    return StepOptions(
-        loss=losses.make_loss("l1"),
-        optimizer=optim.make_optimizer(config | changes),
-        schedule=optim.make_schedule(config | changes, 100),
-        seed=3,
-        load_balancing_weight=0.01,
-        accumulation_steps=accumulation_steps,
-    )
+def options(accumulation_steps=1):
+    return make_options(load_balancing_weight=0.01, accumulation_steps=accumulation_steps)
 
 
 @pytest.fixture(scope="module")
 def variables():
-    return jax.device_get(jax.jit(lambda: MODEL.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))())
+    return make_variables(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -58,29 +39,17 @@ def batch():
     return {"lq": np.clip(gt + 0.1, 0, 1).astype(np.float32), "gt": gt}
 
 
-def new_state(variables, opts, mesh, *, ema=True, fsdp=False):
-    state = train_state.create(
-        variables, opts.optimizer, ema=ema, metrics=metrics_shapes(1, len(EXPERTS))
-    )
-    return sharding.place(state, train_state.shardings(state, mesh, fsdp=fsdp))
-
-
-def compile_step(opts, mesh, state, batch, **kwargs):
-    step_fn = make_train_step(MODEL, opts)
-    return lower_train_step(step_fn, mesh, state, batch, **kwargs).compile(FAST)
-
-
 @pytest.fixture(scope="module")
 def compiled(variables, batch):
     """Step function, options and mesh of the plain configuration."""
     opts, mesh = options(), sharding.make_mesh()
-    step = compile_step(opts, mesh, new_state(variables, opts, mesh), batch)
+    step = compile_step(MODEL, opts, mesh, make_state(variables, opts, mesh), batch)
     return step, opts, mesh
 
 
 def take(compiled, variables, *batches):
     step, opts, mesh = compiled
-    state = new_state(variables, opts, mesh)
+    state = make_state(variables, opts, mesh)
     for piece in batches:
         state, info = step(state, sharding.place_batch(piece, mesh))
     return state, info
@@ -115,7 +84,7 @@ def test_running_statistics_follow_the_batch(compiled, variables, batch):
 
 def test_donated_state_is_gone(compiled, variables, batch):
     step, opts, mesh = compiled
-    state = new_state(variables, opts, mesh)
+    state = make_state(variables, opts, mesh)
     step(state, sharding.place_batch(batch, mesh))
     with pytest.raises(RuntimeError, match="deleted"):
         np.asarray(state.params["conv_first"]["kernel"])
@@ -138,7 +107,7 @@ def test_noise_differs_between_steps_but_not_between_runs(compiled, variables, b
     step, opts, mesh = compiled
     losses_seen = []
     for start in (0, 1, 0):
-        state = new_state(variables, opts, mesh)
+        state = make_state(variables, opts, mesh)
         state = state.replace(step=sharding.place(np.int32(start), sharding.replicated(mesh)))
         _, info = step(state, sharding.place_batch(batch, mesh))
         losses_seen.append(float(info.loss))
@@ -171,7 +140,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_counters(compiled, variab
 def test_skipped_steps_use_up_the_schedule_but_not_adams_count(compiled, variables, batch):
     step, opts, mesh = compiled
     last = base.get_config().optim.milestones[0] - 1
-    state = new_state(variables, opts, mesh)
+    state = make_state(variables, opts, mesh)
     state = state.replace(step=sharding.place(np.int32(last), sharding.replicated(mesh)))
     broken = dict(batch, gt=batch["gt"] * np.float32(np.nan))
     state, _ = step(state, sharding.place_batch(broken, mesh))
@@ -184,7 +153,7 @@ def test_skipped_steps_use_up_the_schedule_but_not_adams_count(compiled, variabl
 def test_accumulated_gradients_are_the_mean_over_strided_micro_batches(variables, batch):
     mesh = sharding.make_mesh(1)
     noise = np.random.default_rng(1).gumbel(size=(1, BATCH, len(EXPERTS))).astype(np.float32)
-    state = new_state(variables, options(), mesh)
+    state = make_state(variables, options(), mesh)
     halves = [({k: v[i::2] for k, v in batch.items()}, noise[:, i::2]) for i in range(2)]
 
     def compiled(opts, *arguments):

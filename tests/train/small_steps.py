@@ -1,0 +1,51 @@
+"""A network of one block, its variables, and single training steps of it."""
+
+import jax
+import jax.numpy as jnp
+
+from armoe_jax import losses, optim, sharding, train_state
+from armoe_jax.models import build_model
+from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step, metrics_shapes
+from configs import base
+
+EXPERTS = ("dct", "haar")
+FAST = {"xla_backend_optimization_level": 0}  # compiles in half the time
+
+
+def make_model(**changes):
+    values = {
+        "embed_dim": 32,
+        "depth": (1,),
+        "num_heads": (2,),
+        "mlp_ratio": 2.0,
+        "upscale": 1,
+        "split_size": (4, 4),
+        "experts": EXPERTS,
+    }
+    return build_model(values | changes)
+
+
+def make_variables(model):
+    return jax.device_get(jax.jit(lambda: model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))())
+
+
+def make_options(learning_rate=1e-3, **changes):
+    config = base.get_config().optim.to_dict() | {"learning_rate": learning_rate}
+    values = {
+        "loss": losses.make_loss("l1"),
+        "optimizer": optim.make_optimizer(config),
+        "schedule": optim.make_schedule(config, 100),
+        "seed": 3,
+    }
+    return StepOptions(**(values | changes))
+
+
+def make_state(variables, options, mesh, *, ema=True):
+    metrics = metrics_shapes(1, len(EXPERTS))
+    state = train_state.create(variables, options.optimizer, ema=ema, metrics=metrics)
+    return sharding.place(state, train_state.shardings(state, mesh, fsdp=False))
+
+
+def compile_step(model, options, mesh, state, batch, **kwargs):
+    step_fn = make_train_step(model, options)
+    return lower_train_step(step_fn, mesh, state, batch, **kwargs).compile(FAST)
