@@ -1,6 +1,7 @@
 """The model card of weights that come with the package: a record of facts as Markdown."""
 
 import string
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,6 +53,9 @@ at one picture at a time, and a picture that is hardly compressed may lose rathe
 worst image above. Gains of a network of this size are small.
 """)
 
+WIDTH = 100
+"""Longest line of running text, in characters."""
+
 NOT_MEASURED = "Not measured yet."
 
 
@@ -59,7 +63,7 @@ def render(record: Mapping[str, Any]) -> str:
     """Returns the card of a record that `scripts/ship_weights.py` has written."""
     config, training = record["config"], record["training"]
     data, train = config["data"], config["train"]
-    return TEMPLATE.substitute(
+    card = TEMPLATE.substitute(
         name=record["name"],
         parameters=f"{record['num_parameters']:,}",
         bytes=f"{record['num_bytes']:,}",
@@ -85,6 +89,14 @@ def render(record: Mapping[str, Any]) -> str:
         curve=_curve(training["curve"]),
         results=_results(record.get("results", [])),
     )
+    return "\n\n".join(map(_wrapped, card.rstrip("\n").split("\n\n"))) + "\n"
+
+
+def _wrapped(paragraph: str) -> str:
+    """Breaks the lines of running text anew; headings, code and tables stay as they are."""
+    if paragraph.startswith(("#", "    ", "|")):
+        return paragraph
+    return textwrap.fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _note(record: Mapping[str, Any]) -> str:
@@ -110,9 +122,9 @@ def _adaptation(model: Mapping[str, Any]) -> str:
     if not model.get("quality_range"):
         return ", told none of them"
     return (
-        ". It estimates\nfrom the whole image how strongly it was coded, and adapts to that (a "
-        "photograph that was a\nJPEG before is taken for more strongly coded than it was); who "
-        "knows better tells it\n(`--coded-at QP`)"
+        ". It estimates from the whole image how strongly it was coded, and adapts to that (a "
+        "photograph that was a JPEG before is taken for more strongly coded than it was); who "
+        "knows better tells it (`--coded-at QP`)"
     )
 
 

@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
             "loss_colors": "rgb",  # "ycbcr": 6:1:1 weights, for images of subsampled chroma
             # None: 0.01 with sparse (capacity) dispatch, 0 with dense.
             "load_balancing_weight": config_dict.placeholder(float),
-            # "quality": only the estimator of a network with model.quality_range; do that first.
+            # "quality": the estimator alone of a network with model.quality_range; after the rest.
             "objective": "restoration",
             "quality_jitter": 2.0,  # deviation of the qualities that such a network is told
             "ema": True,

@@ -22,15 +22,20 @@ python -m armoe_jax.main --config configs/car_small.py:vvc_adaptive --workdir ru
     "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
     --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
     --config.train.init_from=runs/vvc_longer --config.train.init_partial=True
+python -m armoe_jax.main --config configs/car_small.py:vvc_adaptive --workdir runs/vvc_finer \
+    "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
+    --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
+    --config.train.init_from=runs/vvc_adaptive --config.train.num_steps=5500 \
+    --config.train.seed=61 --config.optim.learning_rate=4e-4
 python -m armoe_jax.main --config configs/car_small.py:vvc_quality --workdir runs/vvc_quality \
     "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
     --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
-    --config.train.init_from=runs/vvc_adaptive
+    --config.train.init_from=runs/vvc_finer
 
 The network for VVC starts from that for JPEG, whose artifacts are stronger: after 500 steps it
 gained more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). The
-last two runs make it adapt to the QP: the first tells it the QPs, the second, of minutes, trains
-its estimator of them. DATA is what `armoe-jax build-dataset --codec vvc --qp 17 22 27 32 37 42
+last three runs make it adapt to the QP: two tell it the QPs, the third, of minutes, trains its
+estimator of them. DATA is what `armoe-jax build-dataset --codec vvc --qp 17 22 27 32 37 42
 --preset faster --halve jpeg` writes; FULL the same of BSDS500's images alone, without --halve.
 """
 

@@ -238,29 +238,42 @@ def test_without_mixture_only_the_mixture_is_silent(tmp_path):
     assert not any(after[name].any() for name in changed)
 
 
+def unwrapped(card):
+    return card.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_card_breaks_running_text_only(weights_folder):
+    record = json.loads((weights_folder / "car_small_vvc.json").read_text())
+    lines = render(record | {"command": f"python {'x' * 200}"}).splitlines()
+    long = [line for line in lines if len(line) > 100]
+    assert any("xxx" in line for line in long)
+    assert all(line.startswith(("    ", "|")) for line in long)
+
+
 @pytest.mark.slow
 def test_card_tells_shares_of_a_mixture(weights_folder):
     record = json.loads((weights_folder / "car_small_vvc.json").read_text())
     data = record["config"]["data"]
     data["mixture"] = []
-    assert "of the patches" not in render(record)
+    assert "of the patches" not in unwrapped(render(record))
     data["mixture"] = [{"qps": [22, 27], "weight": 1.0}, {"qps": [37], "weight": 3.0}]
-    assert "; of the patches 25% at QP 22, 27 and 75% at QP 37." in render(record)
+    assert "; of the patches 25% at QP 22, 27 and 75% at QP 37." in unwrapped(render(record))
     data["mixture"] = [{"root": "DATA"}, {"root": "FULL"}]
-    assert "; of the patches 50% from DATA and 50% from FULL." in render(record)
+    assert "; of the patches 50% from DATA and 50% from FULL." in unwrapped(render(record))
     data |= {"source": "jpeg", "mixture": [{"jpeg_quality": [10, 90]}, {"jpeg_quality": [10, 40]}]}
     expected = "; of the patches 50% from quality 10 to 90 and 50% from quality 10 to 40."
-    assert expected in render(record)
+    assert expected in unwrapped(render(record))
 
 
 @pytest.mark.slow
 def test_card_tells_the_loss_and_a_note(weights_folder):
     record = json.loads((weights_folder / "car_small_vvc.json").read_text())
-    assert f"Recipe: {record['config']['train']['loss']} loss, Adam," in render(record)
+    assert f"Recipe: {record['config']['train']['loss']} loss, Adam," in unwrapped(render(record))
     record["config"]["train"]["loss_colors"] = "ycbcr"
     record["note"] = "Shortened on the way."
-    assert "loss over luma and chroma, weighted 6:1:1, Adam," in render(record)
-    assert "images/s. Shortened on the way." in render(record)
+    assert "loss over luma and chroma, weighted 6:1:1, Adam," in unwrapped(render(record))
+    assert "images/s. Shortened on the way." in unwrapped(render(record))
 
 
 def test_folders_get_names_and_back():
