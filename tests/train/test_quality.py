@@ -82,7 +82,7 @@ def test_the_estimator_alone_is_trained_and_learns(variables, batch):
     params = jax.tree.map(jnp.asarray, variables["params"]["quality"])
     estimate = estimator.apply({"params": params}, jnp.asarray(batch["lq"]))
     errors = (np.asarray(estimate) - batch["quality"]) / 12.5
-    expected = np.mean(np.where(errors > 0, 16, 1) * errors**2)
+    expected = np.mean(np.where(errors > 0, 64, 1) * errors**2)
     assert seen[0] == pytest.approx(expected, rel=1e-4)
     assert seen[-1] < 0.1 * seen[0]
     moved = jax.tree.map(lambda a, b: a - b, state.params, variables["params"])
