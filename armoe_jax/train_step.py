@@ -31,7 +31,8 @@ OBJECTIVES = ("restoration", "quality")
 OVERRATED = 64.0
 """Weight of an estimate that is too strong: it harms an image whose coding is mild, while one that
 is too mild only gains less. With equal weights photographs of QP 22 are taken for 27, and lose half
-of their gain; with 4 for 25.5, with 16 for 23.7 (a smooth one for 28, and comes out worse than it went in)."""
+of their gain; with 4 for 25.5, with 16 for 23.7, but smooth ones for 28, and come out worse than
+they went in."""
 
 
 @flax.struct.dataclass
