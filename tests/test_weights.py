@@ -132,7 +132,7 @@ def test_write_can_scale_what_the_network_adds(run, weights_folder):
     for name, value in plain["conv_last"].items():
         np.testing.assert_array_equal(scaled["conv_last"][name], 0.5 * np.asarray(value))
     np.testing.assert_array_equal(scaled["conv_first"]["bias"], plain["conv_first"]["bias"])
-    card = (weights_folder / "car_small_vvc.md").read_text()
+    card = unwrapped((weights_folder / "car_small_vvc.md").read_text())
     assert "the last layer was scaled by 0.5" in card
 
 
@@ -151,7 +151,7 @@ def test_write(run, weights_folder):
     assert words[:3] == ["python", "-m", "armoe_jax.main"]
     assert "--config.data.gt=DATA/train/gt" in words
     assert "--config.train.batch_size=8" in words
-    card = (weights_folder / "car_small_vvc.md").read_text()
+    card = unwrapped((weights_folder / "car_small_vvc.md").read_text())
     assert NOT_MEASURED in card
     assert record["command"] in card
     # Moving averages of the newest checkpoint, with the whole architecture.
@@ -222,7 +222,7 @@ def test_measure_and_card(weights_folder, tmp_path, capsys):
     assert ship.main(["card", "car_small_vvc", str(out / "vvc_qp37.json")]) == 0
     report = json.loads((out / "vvc_qp37.json").read_text())
     worst = min(image["gain_psnr_y"] for image in report["images"])
-    card = (weights_folder / "car_small_vvc.md").read_text()
+    card = unwrapped((weights_folder / "car_small_vvc.md").read_text())
     assert NOT_MEASURED not in card
     assert f"{report['gain_psnr_y']:+.3f}" in card
     assert f"{worst:+.3f}" in card
