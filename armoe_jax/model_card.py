@@ -122,9 +122,8 @@ def _adaptation(model: Mapping[str, Any]) -> str:
     if not model.get("quality_range"):
         return ", told none of them"
     return (
-        ". It estimates from the whole image how strongly it was coded, and adapts to that (a "
-        "photograph that was a JPEG before is taken for more strongly coded than it was); who "
-        "knows better tells it (`--coded-at QP`)"
+        ". It estimates from the whole image how strongly it was coded, and adapts to that; the "
+        "estimate errs towards mild coding, so who knows better tells it (`--coded-at QP`)"
     )
 
 
