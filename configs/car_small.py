@@ -36,10 +36,14 @@ python -m armoe_jax.main --config configs/car_small.py:vvc_adaptive --workdir ru
     --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
     --config.train.init_from=runs/vvc_quality --config.train.num_steps=2300 \
     --config.train.seed=71 --config.optim.learning_rate=4e-4
+python -m armoe_jax.main --config configs/car_small.py:vvc_quality --workdir runs/vvc_final \
+    "--config.data.mixture=({'root': 'DATA'}, {'root': 'FULL'})" \
+    --config.data.eval_gt=EVAL/gt --config.data.eval_lq=EVAL/lq \
+    --config.train.init_from=runs/vvc_finest --config.train.num_steps=8000
 
 The network for VVC starts from that for JPEG, whose artifacts are stronger: after 500 steps it
 gained more than one that started from eight thousand steps on VVC (+0.069 against +0.053 dB). The
-last four runs make it adapt to the QP: three tell it the QPs; one, of minutes, trains its estimator
+last five runs make it adapt to the QP: three tell it the QPs; two, of minutes, train its estimator
 of them alone, which the others leave as it is. DATA is what `armoe-jax build-dataset --codec vvc
 --qp 17 22 27 32 37 42 --preset faster --halve jpeg` writes; FULL the same of BSDS500's images
 alone, without --halve.
