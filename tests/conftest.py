@@ -36,3 +36,10 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the folder {SHARED.name}/ beside the project")
     return SHARED
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Has XLA optimize, as users do, for comparisons with the released network alone."""
+    optimized = item.get_closest_marker("parity") is not None
+    jax.config.update("jax_disable_most_optimizations", not optimized)

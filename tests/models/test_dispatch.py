@@ -80,7 +80,7 @@ def compile_layer_on(num_devices, dispatch):
     gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))
     with jax.set_mesh(mesh):
         lowered = gradients.lower(on(variables, whole), on(images, split), on(noise, split))
-        return lowered.compile({"xla_backend_optimization_level": 0})
+        return lowered.compile()
 
 
 @pytest.mark.parametrize("dispatch", DISPATCHES)

@@ -15,7 +15,6 @@ STACKED = {
     "recomputed, stacked": {"scan": True, "remat": True},
     "unrolled, stacked": {"scan": False},
 }
-FAST = {"xla_backend_optimization_level": 0}  # compiles in half the time
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +24,13 @@ def results(tiny, make_variables):
     In float32 the forms differ by rounding, which a ReLU near zero can turn into a visible change
     of a gradient: only more digits tell rounding from errors.
     """
-    config = dataclasses.replace(tiny[0], depth=(2, 2), num_heads=(2, 2), experts=("haar", "swt"))
+    config = dataclasses.replace(tiny[0], depth=(2, 1), num_heads=(2, 2), experts=("haar", "swt"))
     variables = make_variables(config)
     rng = np.random.default_rng(2)
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), variables)
         x = jnp.asarray(rng.uniform(size=(4, 5, 6, 3)))
-        noise = jnp.asarray(rng.gumbel(size=(4, 4, 2)))
+        noise = jnp.asarray(rng.gumbel(size=(3, 4, 2)))
 
         def run(form, wide):
             model = build_model(config, dtype="float64", capacity_factor=0.5, **form)
@@ -48,8 +47,8 @@ def results(tiny, make_variables):
                 total = (out**2).mean() + routing.load_balancing_loss
                 return total, (out, routing, updates["batch_stats"])
 
-            step = jax.jit(jax.value_and_grad(loss, has_aux=True)).lower(wide["params"])
-            (_, aux), gradients = step.compile(FAST)(wide["params"])
+            step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+            (_, aux), gradients = step(wide["params"])
             return jax.tree.map(np.asarray, (aux, gradients))
 
         plain = {name: run(form, wide) for name, form in FORMS.items()}

@@ -9,7 +9,6 @@ from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step,
 from configs import base
 
 EXPERTS = ("dct", "haar")
-FAST = {"xla_backend_optimization_level": 0}  # compiles in half the time
 
 
 def make_model(**changes):
@@ -48,4 +47,4 @@ def make_state(variables, options, mesh, *, ema=True):
 
 def compile_step(model, options, mesh, state, batch, **kwargs):
     step_fn = make_train_step(model, options)
-    return lower_train_step(step_fn, mesh, state, batch, **kwargs).compile(FAST)
+    return lower_train_step(step_fn, mesh, state, batch, **kwargs).compile()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from small_steps import FAST, compile_step, make_model, make_options, make_state, make_variables
+from small_steps import compile_step, make_model, make_options, make_state, make_variables
 
 from armoe_jax import sharding, train
 from armoe_jax.models import build_model
@@ -43,8 +43,7 @@ def batch():
 
 def gradients(opts, variables, batch):
     state = make_state(variables, opts, sharding.make_mesh(1), ema=False)
-    run = jax.jit(make_gradients(MODEL, opts)).lower(state, batch).compile(FAST)
-    return jax.device_get(run(state, batch))
+    return jax.device_get(jax.jit(make_gradients(MODEL, opts))(state, batch))
 
 
 def largest(tree):
