@@ -53,12 +53,18 @@ def test_config_describes_its_command(name):
 @pytest.mark.parametrize(
     ("run", "adapts"),
     [
-        ("vvc", False),
-        ("vvc_even", False),
-        ("vvc_adaptive", True),
-        ("vvc_quality", True),
         ("jpeg", False),
         ("jpeg_strong", False),
+        ("vvc", False),
+        ("vvc_even", False),
+        ("vvc_longer", False),
+        ("vvc_adaptive", True),
+        ("vvc_finer", True),
+        ("vvc_quality", True),
+        ("vvc_finest", True),
+        ("vvc_careful", True),
+        ("vvc_robust", True),
+        ("vvc_final", True),
     ],
 )
 def test_small_networks_are_one_network_in_every_run(run, adapts):
@@ -73,7 +79,9 @@ def test_small_networks_are_one_network_in_every_run(run, adapts):
 
 
 def test_small_networks_have_no_other_run():
-    with pytest.raises(ValueError, match=r"car_small.py:webp: choose one of vvc, vvc_even"):
+    with pytest.raises(
+        ValueError, match=r"car_small.py:webp: choose one of jpeg, jpeg_strong, vvc"
+    ):
         importlib.import_module("configs.car_small").get_config("webp")
 
 
