@@ -122,8 +122,9 @@ def _adaptation(model: Mapping[str, Any]) -> str:
     if not model.get("quality_range"):
         return ", told none of them"
     return (
-        ". It estimates from the whole image how strongly it was coded, and adapts to that; the "
-        "estimate errs towards mild coding, so who knows better tells it (`--coded-at QP`)"
+        ". It estimates from the whole image how strongly it was coded, and adapts to that. The "
+        "estimate errs towards mild coding, but too high for images that were JPEGs before, whose "
+        "older artifacts it counts in: who knows better tells it (`--coded-at QP`)"
     )
 
 
