@@ -1,6 +1,7 @@
 """Exported programs: equal to the network, run without its code, and refuse what does not fit."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -93,7 +94,9 @@ def test_runs_without_the_model_code(file, model, tmp_path):
         loaded = [n for n in sys.modules if n.startswith(("flax", "armoe_jax.models"))]
         sys.exit(f"loaded {{loaded}}" if loaded else 0)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=120)
+    compiled_alike = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # see conftest.py
+    program = [sys.executable, "-c", textwrap.dedent(script)]
+    subprocess.run(program, check=True, timeout=120, env=compiled_alike)
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model(x).image, atol=1e-6)
 
 
