@@ -137,7 +137,7 @@ RUNS = {
     "vvc_quality": VVC_QUALITY,
     "vvc_finest": FINER | {"train.num_steps": 2_300, "train.seed": 71},
     "vvc_careful": VVC_QUALITY | {"train.num_steps": 8_000},
-    # Told the QPs with the errors that estimates have, it loses less by them.
+    # It is told the QPs with larger errors, nearer to those that estimates have.
     "vvc_robust": FINER
     | {"train.num_steps": 14_000, "train.seed": 81, "train.quality_jitter": 3.0},
     "vvc_final": VVC_QUALITY | {"train.num_steps": 8_000},
