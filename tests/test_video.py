@@ -24,6 +24,7 @@ from armoe_jax.video import (
     options_from_args,
     restore_video,
 )
+from armoe_jax.video.info import as_fraction
 from armoe_jax.video.pipeline import run_pipeline
 from armoe_jax.yuv_color import ColorSpec, rgb_to_planes
 
@@ -583,6 +584,18 @@ class TestFiles:
         assert [path.name for path, _ in failures] == ["bad.mp4"]
         assert len(lines) == 1
         assert read_clip(targets[1])[1] == read_clip(clip)[1]
+
+
+def test_rationals_of_old_and_new_pyav():
+    """Up to PyAV 18 rates are fractions or None; then `AVRational`, which has unset values."""
+    assert as_fraction(None) is None
+    kinds = [Fraction, *([av.AVRational] if hasattr(av, "AVRational") else [])]
+    for kind in kinds:
+        assert as_fraction(kind(0, 1)) is None
+        assert type(as_fraction(kind(30000, 1001))) is Fraction
+        assert as_fraction(kind(30000, 1001)) == Fraction(30000, 1001)
+    for unset in ([1, 0], [0, 0]) if len(kinds) > 1 else []:
+        assert as_fraction(av.AVRational(*unset)) is None
 
 
 @pytest.mark.slow

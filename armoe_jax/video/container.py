@@ -7,7 +7,6 @@ they say nothing), "center" for Motion JPEG and MPEG-1; an option overrides it.
 import dataclasses
 import itertools
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from armoe_jax.video.info import (
     ColorTags,
     Picture,
     SourceInfo,
+    as_fraction,
     color_spec,
 )
 from armoe_jax.video.options import BITSTREAM_FORMATS, VideoOptions
@@ -75,7 +75,12 @@ class ContainerSource:
         self.info = self._describe(self._head[-1])
 
     def _describe(self, frame: Any) -> SourceInfo:
-        rate = Fraction(self.video.average_rate or self.video.guessed_rate or DEFAULT_RATE)
+        rate = (
+            as_fraction(self.video.average_rate)
+            or as_fraction(self.video.guessed_rate)
+            or DEFAULT_RATE
+        )
+        time_base = as_fraction(self.video.time_base)
         if self._bare:
             rate = self._options.fps or DEFAULT_RATE
         codec = self.video.codec_context.codec.canonical_name
@@ -98,9 +103,9 @@ class ContainerSource:
             color_spec(self._path, tags, fmt.height, siting, self._options),
             tags,
             rate,
-            1 / rate if self._bare or not self.video.time_base else self.video.time_base,
+            1 / rate if self._bare or not time_base else time_base,
             num_frames=self.video.frames or 0,
-            pixel_aspect=self.video.sample_aspect_ratio or None,
+            pixel_aspect=as_fraction(self.video.sample_aspect_ratio),
             rotation=frame.rotation,
             is_rgb=is_rgb,
         )

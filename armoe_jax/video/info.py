@@ -3,6 +3,7 @@
 import dataclasses
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt16
@@ -17,6 +18,15 @@ UNSPECIFIED = 2
 _MATRIX_OF_TAG = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
 _TAG_OF_MATRIX = {"bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
 _RANGE_OF_TAG = {1: False, 2: True}
+
+
+def as_fraction(value: Any) -> Fraction | None:
+    """Returns a time base, rate or aspect of PyAV, or None if it is not set.
+
+    Up to release 18 these are `Fraction` or None; since then `AVRational`, which may also be 0/1,
+    1/0 or 0/0, all of them false.
+    """
+    return Fraction(value.numerator, value.denominator) if value else None
 
 
 @dataclasses.dataclass(frozen=True)
