@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from armoe_jax.huge_pages import restart_with_huge_pages
+from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 
 COMMANDS = {
     "restore": "armoe_jax.commands.restore",

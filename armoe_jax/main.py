@@ -11,7 +11,7 @@ from ml_collections import config_flags
 
 import configs
 from armoe_jax.cli import USAGE_ERROR, one_line
-from armoe_jax.huge_pages import restart_with_huge_pages
+from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 
 FAILURE = 1
 SIGNAL_EXIT = 128  # exit status of a process ended by signal n is 128 + n
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Runs with parsed flags and returns the exit status: 0, 1 (failed) or 2 (bad usage)."""
     del argv
     _quiet_libraries()
-    from armoe_jax import distributed  # imports JAX, which --help needs not
+    from armoe_jax.training import distributed  # imports JAX, which --help needs not
 
     config, workdir = _CONFIG.value, _WORKDIR.value
     try:
@@ -43,9 +43,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _run(config: Any, workdir: str) -> int:
-    from armoe_jax.final_report import evaluate_workdir, format_report
-    from armoe_jax.preemption import Preempted
-    from armoe_jax.train import train_and_evaluate
+    from armoe_jax.training.final_report import evaluate_workdir, format_report
+    from armoe_jax.training.preemption import Preempted
+    from armoe_jax.training.train import train_and_evaluate
 
     job = train_and_evaluate if _MODE.value == "train" else evaluate_workdir
     try:

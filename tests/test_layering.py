@@ -1,9 +1,4 @@
-"""Who may import whom: data flows one way, and workers that read never start an accelerator.
-
-The rows below are the layers, lowest first. A module belongs to the row with the longest name that
-it starts with, and may import from the rows listed there. Imports inside functions count as well;
-those for type checkers alone do not.
-"""
+"""Data flows one way, and workers that read never start an accelerator."""
 
 import ast
 import subprocess
@@ -15,98 +10,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("armoe_jax", "configs", "input_pipeline", "scripts")
 
-NUMPY_ONLY = ("armoe_jax.metrics", "armoe_jax.ops.resize")
-
-# Pixels and processes: know neither the network nor JAX.
-TOOLS = (
-    "armoe_jax.atomic_file",
-    "armoe_jax.deep_tiff",
-    "armoe_jax.evaluation_tables",
-    "armoe_jax.freed_memory",
-    "armoe_jax.huge_pages",
-    "armoe_jax.image_files",
-    "armoe_jax.image_io",
-    "armoe_jax.model_card",
-    "armoe_jax.model_choice",
-    "armoe_jax.png16",
-    "armoe_jax.progress",
-    "armoe_jax.published",
-    "armoe_jax.yuv",
-    "armoe_jax.yuv_color",
+# What worker processes load: no module in these starts an accelerator.
+NUMPY_ONLY = (
+    "armoe_jax.images",
+    "armoe_jax.metrics",
+    "armoe_jax.ops.resize",
+    "armoe_jax.runtime.files",
+    "armoe_jax.runtime.progress",
+    "input_pipeline",
 )
-NETWORK = ("armoe_jax.models", "armoe_jax.experts", "armoe_jax.ops", "armoe_jax.typing")
-# What surrounds a network: weights in and out, state, figures. Never the training program.
-SUPPORT = (
-    "armoe_jax.analysis",
-    "armoe_jax.checkpoint",
-    "armoe_jax.checkpoint_arrays",
-    "armoe_jax.compilation_cache",
-    "armoe_jax.convert",
-    "armoe_jax.distributed",
-    "armoe_jax.flops",
-    "armoe_jax.losses",
-    "armoe_jax.metric_writer",
-    "armoe_jax.model_folder",
-    "armoe_jax.optim",
-    "armoe_jax.preemption",
-    "armoe_jax.profiling",
-    "armoe_jax.run_info",
-    "armoe_jax.sharding",
-    "armoe_jax.train_metrics",
-    "armoe_jax.train_state",
-    "armoe_jax.train_step",
-    "armoe_jax.warm_start",
-)
-RESTORE = (
-    "armoe_jax.evaluate",
-    "armoe_jax.export",
-    "armoe_jax.exported",
-    "armoe_jax.pretrained",
-    "armoe_jax.recording",
-    "armoe_jax.restore",
-    "armoe_jax.restorer_options",
-)
-JUDGE = (
-    "armoe_jax.benchmark",
-    "armoe_jax.benchmark_machine",
-    "armoe_jax.benchmark_report",
-    "armoe_jax.fresh_process",
-    "armoe_jax.report",
-    "armoe_jax.video",
-)
-TRAIN = (
-    "armoe_jax.demo",
-    "armoe_jax.final_report",
-    "armoe_jax.replay",
-    "armoe_jax.train",
-    "armoe_jax.train_loop",
-    "armoe_jax.training_record",
-    "armoe_jax.validation",
-)
-PROGRAMS = ("armoe_jax.main", "armoe_jax.cli", "armoe_jax.commands", "scripts")
-
-BELOW_SUPPORT = (*TOOLS, *NUMPY_ONLY, *NETWORK)
-BELOW_RESTORE = (*BELOW_SUPPORT, *SUPPORT)
-BELOW_JUDGE = (*BELOW_RESTORE, *RESTORE)
-EVERYTHING = PACKAGES
-
-# Row -> rows that it may import from; always also from itself.
-MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "armoe_jax": ("armoe_jax.metrics", "armoe_jax.models", *RESTORE),  # the lazy public door
-    "armoe_jax.typing": (),
-    "armoe_jax.metrics": ("armoe_jax.ops", "armoe_jax.typing"),
-    "armoe_jax.ops": ("armoe_jax.metrics", "armoe_jax.typing"),
-    "armoe_jax.experts": ("armoe_jax.ops", "armoe_jax.typing"),
-    "armoe_jax.models": NETWORK,
-    **dict.fromkeys(TOOLS, (*TOOLS, *NUMPY_ONLY)),
-    **dict.fromkeys(SUPPORT, BELOW_RESTORE),
-    **dict.fromkeys(RESTORE, BELOW_JUDGE),
-    **dict.fromkeys(JUDGE, (*BELOW_JUDGE, *JUDGE)),
-    **dict.fromkeys(TRAIN, (*BELOW_JUDGE, *TRAIN, "input_pipeline")),
-    **dict.fromkeys(PROGRAMS, EVERYTHING),
-    "input_pipeline": NUMPY_ONLY,
-    "configs": ("armoe_jax.models", "input_pipeline"),
-}
 
 
 def all_modules() -> dict[str, Path]:
@@ -145,55 +57,8 @@ def imports(tree: ast.Module) -> set[str]:
     return names
 
 
-def row_of(name: str) -> str:
-    """Returns the row that a module (or a name inside one) belongs to."""
-    rows = [row for row in MAY_IMPORT if name == row or name.startswith(f"{row}.")]
-    return max(rows, key=len)
-
-
 def is_within(name: str, row: str) -> bool:
     return name == row or name.startswith(f"{row}.")
-
-
-def forbidden(module: str, tree: ast.Module) -> list[str]:
-    """Returns imports from the project that the module's row does not allow."""
-    row = row_of(module)
-    allowed = (row, *MAY_IMPORT[row])
-    ours = [name for name in imports(tree) if name.partition(".")[0] in PACKAGES]
-    return sorted(n for n in ours if not any(is_within(n, other) for other in allowed))
-
-
-def test_every_module_has_a_row():
-    unplaced = [m for m in MODULES if row_of(m) == "armoe_jax" and m != "armoe_jax"]
-    assert unplaced == []
-
-
-def test_rows_are_modules():
-    assert [row for row in MAY_IMPORT if row not in MODULES and row != "scripts"] == []
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_module_imports_only_from_its_row_and_below(module):
-    assert forbidden(module, parse(MODULES[module].read_text())) == []
-
-
-@pytest.mark.parametrize(
-    ("module", "source", "found"),
-    [
-        ("armoe_jax.ops.windows", "from armoe_jax import models", ["armoe_jax.models"]),
-        ("armoe_jax.checkpoint", "import armoe_jax.train", ["armoe_jax.train"]),
-        ("armoe_jax.checkpoint", "from armoe_jax.train_state import TrainState", []),
-        (
-            "input_pipeline.sources",
-            "def f():\n    from armoe_jax.ops import windows",
-            ["armoe_jax.ops.windows"],
-        ),
-        ("input_pipeline.sources", "from armoe_jax.ops.resize import imresize", []),
-        ("configs.base", "if TYPE_CHECKING:\n    from armoe_jax.train import run", []),
-    ],
-)
-def test_the_check_itself_sees_what_it_should(module, source, found):
-    assert forbidden(module, parse(source)) == found
 
 
 def test_only_models_and_experts_use_linen():
@@ -202,16 +67,15 @@ def test_only_models_and_experts_use_linen():
         for module, path in MODULES.items()
         if any(is_within(name, "flax.linen") for name in imports(parse(path.read_text())))
     }
-    assert {row_of(user) for user in users} == {"armoe_jax.models", "armoe_jax.experts"}
+    assert {user.split(".")[1] for user in users} == {"models", "experts"}
 
 
-# What may not be imported anywhere in these rows, at any depth.
-@pytest.mark.parametrize("row", ["armoe_jax.metrics", "input_pipeline", *TOOLS])
+@pytest.mark.parametrize("row", NUMPY_ONLY)
 def test_rows_without_an_accelerator(row):
     users = [
         module
         for module, path in MODULES.items()
-        if row_of(module) == row
+        if is_within(module, row)
         for name in imports(parse(path.read_text()))
         if name.partition(".")[0] in {"jax", "flax", "optax", "orbax", "clu"}
     ]

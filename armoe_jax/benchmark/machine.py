@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import psutil
 
-from armoe_jax import huge_pages
+from armoe_jax.runtime import huge_pages
 
 
 def describe_machine() -> dict[str, Any]:

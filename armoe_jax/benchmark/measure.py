@@ -16,16 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from armoe_jax import sharding, train_state
-from armoe_jax.benchmark_machine import peak_memory_bytes, reset_peak_memory
+from armoe_jax.benchmark.flops import TRAINING_FACTOR, useful_flops
+from armoe_jax.benchmark.machine import peak_memory_bytes, reset_peak_memory
 from armoe_jax.convert.armoe_rules import armoe_rules
 from armoe_jax.convert.rules import variable_shapes
-from armoe_jax.flops import TRAINING_FACTOR, useful_flops
-from armoe_jax.freed_memory import return_freed_memory
 from armoe_jax.models import ARMoE, ARMoEConfig
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.restore import Restorer
-from armoe_jax.train_step import (
+from armoe_jax.runtime.memory import return_freed_memory
+from armoe_jax.training import sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.step import (
     StepOptions,
     batch_shapes,
     lower_train_step,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.atomic_file import write_atomically
+from armoe_jax.runtime.files import write_atomically
 
 Row = Mapping[str, Any]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from armoe_jax import convert
-from armoe_jax.model_folder import LoadedModel, is_model_folder, load_model, save_model
+from armoe_jax.checkpoints.folder import LoadedModel, is_model_folder, load_model, save_model
 from armoe_jax.models.config import ARMoEConfig
 from armoe_jax.restore import Restorer
 
-WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 """Weights that come with the package, NAME.safetensors each."""
 
 TORCH_SUFFIXES = (".pth", ".pt")
@@ -132,7 +132,7 @@ def _locate(path: str | Path) -> Path:
 
 def _load_folder(path: Path, key: str, architecture: Mapping[str, Any]) -> LoadedModel:
     # Training brings the optimiser and the whole step with it: imported only if needed.
-    from armoe_jax import checkpoint
+    from armoe_jax.training import checkpointer as checkpoint
 
     if is_model_folder(path):
         _refuse_key(path, key)

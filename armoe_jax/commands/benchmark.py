@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.fresh_process import run_in_fresh_process
-from armoe_jax.restorer_options import tile_mode
+from armoe_jax.commands.options import tile_mode
+from armoe_jax.runtime.fresh_process import run_in_fresh_process
 
 HELP = "Measure time, memory and share of the machine's speed of restoring or training."
 
@@ -108,8 +108,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run_network(args: argparse.Namespace) -> int:
-    from armoe_jax import benchmark
-    from armoe_jax.benchmark_report import HEADER, compare, format_row, read_report, write_report
+    from armoe_jax.benchmark import measure
+    from armoe_jax.benchmark.rows import HEADER, compare, format_row, read_report, write_report
 
     earlier = read_report(args.compare) if args.compare else []
     _refuse_contradictions(args)
@@ -118,7 +118,7 @@ def _run_network(args: argparse.Namespace) -> int:
     # This process leaves the device to those that measure.
     call = run_in_fresh_process if args.fresh_process else _call
     machine, rate = call(_measure_machine)
-    side = benchmark.MATMUL_SIZE
+    side = measure.MATMUL_SIZE
     _say(f"product of {side}x{side} float32 matrices: {rate / 1e9:.0f} GFLOP/s\n\n{HEADER}")
     report: dict[str, Any] = {
         "machine": machine,
@@ -167,30 +167,30 @@ def _call(function: Callable[..., Any], *args: Any) -> Any:
 
 def _measure_machine() -> tuple[dict[str, Any], float]:
     """Returns what the machine is, and how many float32 operations a second it reaches."""
-    from armoe_jax import benchmark, benchmark_machine
+    from armoe_jax.benchmark import machine, measure
 
     with _no_compilation_cache():
-        return benchmark_machine.describe_machine(), benchmark.matmul_rate()
+        return machine.describe_machine(), measure.matmul_rate()
 
 
 def _measure_row(args: argparse.Namespace, case: Any, matmul_rate: float) -> dict[str, Any]:
-    from armoe_jax import benchmark
+    from armoe_jax.benchmark import measure
 
     config = _config(args)
     model = _model(args, config)
     with _no_compilation_cache():
         if case.mode == "train":
-            from armoe_jax.train import make_step_options
+            from armoe_jax.training.train import make_step_options
 
             options = make_step_options(config, model)
-            measured = benchmark.measure_training(
+            measured = measure.measure_training(
                 model, case, options, ema=config.train.ema, repeats=args.repeats
             )
         elif case.tile is None:
-            measured = benchmark.measure_inference(model, case, repeats=args.repeats)
+            measured = measure.measure_inference(model, case, repeats=args.repeats)
         else:
-            measured = benchmark.measure_restoring(model, case, repeats=args.repeats)
-    return benchmark.make_row(case, measured, model.config, matmul_rate)
+            measured = measure.measure_restoring(model, case, repeats=args.repeats)
+    return measure.make_row(case, measured, model.config, matmul_rate)
 
 
 def _model(args: argparse.Namespace, config: Any) -> Any:
@@ -205,7 +205,7 @@ def _model(args: argparse.Namespace, config: Any) -> Any:
 
 def _cases(args: argparse.Namespace, config: Any, model: Any) -> list[Any]:
     """Returns one case for each size, defaults filled in."""
-    from armoe_jax.benchmark import Case
+    from armoe_jax.benchmark.measure import Case
 
     training = args.mode == "train"
     if training:
@@ -269,7 +269,7 @@ def _config(args: argparse.Namespace) -> Any:
 def _run_data(args: argparse.Namespace) -> int:
     import dataclasses
 
-    from armoe_jax.benchmark_report import write_report
+    from armoe_jax.benchmark.rows import write_report
     from input_pipeline import throughput
     from input_pipeline.pipeline import default_config
 

@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.model_choice import MODELS
-from armoe_jax.progress import format_seconds
+from armoe_jax.checkpoints.shipped import MODELS
+from armoe_jax.runtime.progress import format_seconds
 
 HELP = "Restore embedded photographs with the shipped weights, then train for a few steps."
 
@@ -41,8 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _restore(args: argparse.Namespace) -> None:
-    from armoe_jax import compilation_cache, demo
-    from armoe_jax.pretrained import load_pretrained, shipped_names
+    from armoe_jax.checkpoints.weights import load_pretrained, shipped_names
+    from armoe_jax.commands import demo_work as demo
+    from armoe_jax.runtime import compilation_cache
 
     compilation_cache.enable(args.compilation_cache)
     results = []
@@ -63,9 +64,9 @@ def _restore(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from absl import flags
 
-    from armoe_jax.final_report import format_report
-    from armoe_jax.metric_writer import METRICS_FILE, read_metrics
-    from armoe_jax.train import train_and_evaluate
+    from armoe_jax.training.final_report import format_report
+    from armoe_jax.training.metric_writer import METRICS_FILE, read_metrics
+    from armoe_jax.training.train import train_and_evaluate
     from configs import demo
 
     if not flags.FLAGS.is_parsed():

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from armoe_jax.final_report import add_constant
-from armoe_jax.image_io import write_image
+from armoe_jax.checkpoints.shipped import JPEG_MODEL
+from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr, ssim
-from armoe_jax.model_choice import JPEG_MODEL
+from armoe_jax.training.final_report import add_constant
 from input_pipeline import pipeline
 from input_pipeline.example import Pair
 from input_pipeline.transforms import jpeg_round_trip

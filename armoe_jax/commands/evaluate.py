@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.model_choice import JPEG_MODEL, model_for_image
-from armoe_jax.restorer_options import (
+from armoe_jax.checkpoints.shipped import JPEG_MODEL, model_for_image
+from armoe_jax.commands.options import (
     Restorers,
     add_model_arguments,
     add_restorer_arguments,
@@ -69,10 +69,10 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates, prints the table, and writes what is asked for."""
     from absl import logging
 
-    from armoe_jax.atomic_file import write_atomically
-    from armoe_jax.evaluate import evaluate_pairs
-    from armoe_jax.evaluation_tables import image_table, summary_table, to_csv
-    from armoe_jax.recording import RecordingRestorer
+    from armoe_jax.evaluation.pairs import evaluate_pairs
+    from armoe_jax.evaluation.recording import RecordingRestorer
+    from armoe_jax.evaluation.tables import image_table, summary_table, to_csv
+    from armoe_jax.runtime.files import write_atomically
 
     logging.set_verbosity(logging.INFO)
     _check_expert_usage(args)
@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _published(args: argparse.Namespace, scale: int) -> dict[str, Any] | None:
     """Returns the paper's row for the named (or recognised) set, with what it belongs to."""
-    from armoe_jax.published import SETS, published_row
+    from armoe_jax.evaluation.published import SETS, published_row
 
     name = (args.set or Path(args.gt).name).lower()
     if args.set and name not in SETS:
@@ -142,7 +142,7 @@ def _check_expert_usage(args: argparse.Namespace) -> None:
 
 def _paths(args: argparse.Namespace) -> list[tuple[Path, Path | None]]:
     """Returns originals with their coded images; None where those are made on the fly."""
-    from armoe_jax.image_files import images_in, match_stems
+    from armoe_jax.images.files import images_in, match_stems
 
     originals = images_in(args.gt)
     if args.lq:
@@ -198,7 +198,7 @@ def _pairs(paths: list[tuple[Path, Path | None]], args: argparse.Namespace) -> I
 
 def _pixels(path: Path) -> Any:
     """Returns an opaque 8-bit image, (H, W, C)."""
-    from armoe_jax.image_io import read_image
+    from armoe_jax.images.io import read_image
 
     picture = read_image(path)
     if picture.pixels.dtype.name != "uint8":

@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Exports, then runs the file against the network where this machine can."""
     import jax
 
-    from armoe_jax.export import check_export, export_model
-    from armoe_jax.pretrained import load_weights
+    from armoe_jax.checkpoints.weights import load_weights
+    from armoe_jax.exported.writer import check_export, export_model
 
     model = load_weights(args.checkpoint, key=args.key)
     info = export_model(

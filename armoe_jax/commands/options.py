@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from armoe_jax.model_choice import MODELS, PURPOSES
+from armoe_jax.checkpoints.shipped import MODELS, PURPOSES
 
 if TYPE_CHECKING:
     from armoe_jax.restore import Restorer
@@ -137,7 +137,7 @@ class Restorers:
         Raises:
             FileNotFoundError: If some do not.
         """
-        from armoe_jax.pretrained import shipped_names
+        from armoe_jax.checkpoints.weights import shipped_names
 
         missing = sorted(set(names) - set(shipped_names()))
         if missing and not self._args.checkpoint:
@@ -162,8 +162,8 @@ class Restorers:
     def _load(self, name: str) -> "Restorer":
         from absl import logging
 
-        from armoe_jax import compilation_cache
-        from armoe_jax.pretrained import load_pretrained
+        from armoe_jax.checkpoints.weights import load_pretrained
+        from armoe_jax.runtime import compilation_cache
 
         args = self._args
         compilation_cache.enable(args.compilation_cache)

@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Reads the runs and writes the page."""
-    from armoe_jax.report import load_run, write_report
-    from armoe_jax.report.runs import unique_labels
+    from armoe_jax.evaluation.report import load_run, write_report
+    from armoe_jax.evaluation.report.runs import unique_labels
 
     if args.max_images < 0:
         raise ValueError(f"--max-images {args.max_images} is negative")
@@ -78,10 +78,10 @@ def _one_each(name: str, values: Sequence[str], count: int) -> list[str]:
 
 
 def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
-    from armoe_jax import analysis
-    from armoe_jax.pretrained import load_pretrained
-    from armoe_jax.report import Inside
-    from armoe_jax.report.pictures import read_for_network
+    from armoe_jax.checkpoints.weights import load_pretrained
+    from armoe_jax.evaluation import analysis
+    from armoe_jax.evaluation.report import Inside
+    from armoe_jax.evaluation.report.pictures import read_for_network
 
     restorer = load_pretrained(args.checkpoint)
     channels = restorer.config.in_chans
@@ -104,7 +104,7 @@ def _attribute(restorer: Any, image: Any, side: int) -> Any:
     """Returns the middle of an image, enlarged to the output's size, and its attribution."""
     import numpy as np
 
-    from armoe_jax import analysis
+    from armoe_jax.evaluation import analysis
 
     height, width = (min(side, length) for length in image.shape[:2])
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from armoe_jax.model_choice import model_for_codec, model_for_image
-from armoe_jax.restorer_options import (
+from armoe_jax.checkpoints.shipped import model_for_codec, model_for_image
+from armoe_jax.commands.options import (
     Restorers,
     add_model_arguments,
     add_restorer_arguments,
@@ -18,7 +18,7 @@ from armoe_jax.restorer_options import (
 from armoe_jax.video import add_arguments as add_video_arguments
 
 if TYPE_CHECKING:
-    from armoe_jax.image_io import Picture
+    from armoe_jax.images.io import Picture
     from armoe_jax.restore import Restorer
 
 HELP = "Remove compression artifacts from images (files, folders, patterns) and videos."
@@ -121,8 +121,8 @@ def _run_videos(
 
 
 def _run_images(inputs: list[str], args: argparse.Namespace, restorers: Restorers) -> int:
-    from armoe_jax.image_files import find_images, output_paths
-    from armoe_jax.image_io import format_of
+    from armoe_jax.images.files import find_images, output_paths
+    from armoe_jax.images.io import format_of
 
     sources = find_images(inputs)
     targets = output_paths(sources, args.output, name_suffix=args.suffix, image_format=args.format)
@@ -193,7 +193,7 @@ def _restore_group(
 
 
 def _open(item: Item, *, overwrite: bool) -> "Picture":
-    from armoe_jax.image_io import check_can_hold, format_of, read_image
+    from armoe_jax.images.io import check_can_hold, format_of, read_image
 
     if item.target.exists() and not overwrite:
         raise ValueError(f"{item.target} exists; give --overwrite to replace it")
@@ -205,7 +205,7 @@ def _open(item: Item, *, overwrite: bool) -> "Picture":
 def _restore_opened(
     opened: "list[tuple[Item, Picture]]", restorer: "Restorer", quality: int | None
 ) -> None:
-    from armoe_jax.image_io import write_image
+    from armoe_jax.images.io import write_image
 
     results = restorer.restore_images(
         (picture.pixels for _, picture in opened), indices=(item.index for item, _ in opened)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from armoe_jax.image_io import write_image
+from armoe_jax.images.io import write_image
 from armoe_jax.metrics import ms_ssim, psnr, psnr_b, ssim
 from armoe_jax.metrics.structural import MS_SSIM_MIN_SIDE, WINDOW_SIZE
 from armoe_jax.ops.resize import imresize

@@ -6,7 +6,8 @@ An export is one zip file (members stored, not compressed) with
     program.bin          jax.export's serialised StableHLO: (weights, x) -> (y, expert)
     weights.safetensors  the weights by path, for example "params/conv_first/kernel"
 
-`write_export` makes such a file; `armoe_jax.export` prepares its contents from a network.
+`write_export` makes such a file; `writer` prepares its contents from a
+network.
 """
 
 import dataclasses

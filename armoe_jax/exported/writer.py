@@ -13,7 +13,7 @@ from flax import traverse_util
 from jax import export as jax_export
 
 from armoe_jax.convert.atomic import written_beside
-from armoe_jax.exported import SYMBOLIC_BATCH, ExportInfo, load_export, write_export
+from armoe_jax.exported.runner import SYMBOLIC_BATCH, ExportInfo, load_export, write_export
 from armoe_jax.models import ARMoE, ARMoEConfig, build_model
 from armoe_jax.ops.tiling import check_tile
 

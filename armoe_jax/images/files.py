@@ -6,7 +6,7 @@ from pathlib import Path
 
 from absl import logging
 
-from armoe_jax.image_io import FORMATS
+from armoe_jax.images.io import FORMATS
 
 
 def find_images(inputs: Sequence[str | Path]) -> list[Path]:

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
-from armoe_jax.atomic_file import write_atomically
-from armoe_jax.png16 import encode_png16
+from armoe_jax.images.png16 import encode_png16
+from armoe_jax.runtime.files import write_atomically
 
 FORMATS = {
     ".png": "PNG",
@@ -197,7 +197,7 @@ def _byte_planes(image: Image.Image, path: Path) -> np.ndarray:
 
 def _deep_tiff(data: bytes) -> Picture | None:
     """Reads a TIFF of more than 8 bits; None if it has no more, which is Pillow's business."""
-    from armoe_jax import deep_tiff  # takes a tenth of a second, and few images are TIFFs
+    from armoe_jax.images import deep_tiff  # takes a tenth of a second, and few images are TIFFs
 
     if deep_tiff.bits_per_sample(data) <= 8:
         return None
@@ -281,6 +281,6 @@ def _encode_bytes(picture: Picture, image_format: str, quality: int | None) -> b
 def _encode_deep(picture: Picture, image_format: str) -> bytes:
     if image_format == "PNG":
         return encode_png16(_stacked(picture), icc_profile=picture.icc_profile, exif=picture.exif)
-    from armoe_jax.deep_tiff import encode_deep_tiff
+    from armoe_jax.images.deep_tiff import encode_deep_tiff
 
     return encode_deep_tiff(picture.pixels, alpha=picture.alpha, icc_profile=picture.icc_profile)

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from armoe_jax.freed_memory import return_freed_memory
 from armoe_jax.models import ARMoE, ARMoEConfig, build_model
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
+from armoe_jax.runtime.memory import return_freed_memory
 
 FORCED = 1e9
 """Added to a gate's logit to make it win against any other logit and noise."""

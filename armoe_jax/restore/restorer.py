@@ -24,8 +24,8 @@ from armoe_jax.ops.tiling import (
     plan_whole,
 )
 from armoe_jax.restore.jobs import Job, Tile
-from armoe_jax.restore.memory import available_bytes
 from armoe_jax.restore.programs import Programs
+from armoe_jax.runtime.memory import available_bytes
 
 AUTO_TILES = (512, 256, 128)
 """Tile sizes that `tile="auto"` tries, largest first."""

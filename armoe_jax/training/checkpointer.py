@@ -20,11 +20,11 @@ from absl import logging
 from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
-from armoe_jax import checkpoint_arrays
-from armoe_jax.checkpoint_arrays import fingerprint
+from armoe_jax.checkpoints import arrays as checkpoint_arrays
+from armoe_jax.checkpoints.arrays import fingerprint
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.models.stacking import stack_like, unstack_blocks
-from armoe_jax.train_state import TrainState, as_variables
+from armoe_jax.training.state import TrainState, as_variables
 
 PyTree = Any
 Meta = dict[str, Any]

@@ -8,12 +8,12 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float, UInt8
 
-from armoe_jax.checkpoint import load_workdir
-from armoe_jax.evaluate import evaluate_pairs
-from armoe_jax.image_io import write_image
+from armoe_jax.evaluation.pairs import evaluate_pairs
+from armoe_jax.images.io import write_image
 from armoe_jax.restore import Restorer
-from armoe_jax.run_info import write_json
-from armoe_jax.validation import Sample, show_samples
+from armoe_jax.training.checkpointer import load_workdir
+from armoe_jax.training.run_info import write_json
+from armoe_jax.training.validation import Sample, show_samples
 from input_pipeline import pipeline
 from input_pipeline.example import Batch
 

@@ -11,17 +11,18 @@ from absl import logging
 from flax import traverse_util
 from jax.sharding import Mesh
 
-from armoe_jax import sharding, train_state
-from armoe_jax.checkpoint import Checkpointer
-from armoe_jax.metric_writer import MultiWriter
 from armoe_jax.models.stacking import unstack_blocks
-from armoe_jax.preemption import Preempted, PreemptionWatch
-from armoe_jax.profiling import TraceWindow
-from armoe_jax.progress import Progress
-from armoe_jax.train_metrics import to_scalars
-from armoe_jax.train_state import TrainState
-from armoe_jax.train_step import StepInfo
-from armoe_jax.validation import (
+from armoe_jax.runtime.progress import Progress
+from armoe_jax.training import sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.checkpointer import Checkpointer
+from armoe_jax.training.metric_writer import MultiWriter
+from armoe_jax.training.preemption import Preempted, PreemptionWatch
+from armoe_jax.training.profiling import TraceWindow
+from armoe_jax.training.state import TrainState
+from armoe_jax.training.step import StepInfo
+from armoe_jax.training.step_metrics import to_scalars
+from armoe_jax.training.validation import (
     Sample,
     ValidationStopped,
     show_expert_usage,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from armoe_jax.freed_memory import return_freed_memory
+from armoe_jax.runtime.memory import return_freed_memory
 
 TRACE_FOLDER = "profile"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from armoe_jax.atomic_file import write_atomically
+from armoe_jax.runtime.files import write_atomically
 
 CONFIG_FILE = "config.json"
 ENVIRONMENT_FILE = "environment.json"

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from armoe_jax.models.stacking import num_stacked_axes
-from armoe_jax.sharding import PyTree, replicated, tree_shardings
+from armoe_jax.training.sharding import PyTree, replicated, tree_shardings
 
 EMA_WARMUP = 10.0
 """The moving average's decay is (1 + t) / (10 + t) until it reaches its final value."""

@@ -12,13 +12,14 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from armoe_jax import sharding, train_state
-from armoe_jax.losses import Loss
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.models.quality import QualityEstimator
-from armoe_jax.optim import Schedule
-from armoe_jax.train_metrics import TrainMetrics, count_experts
-from armoe_jax.train_state import TrainState
+from armoe_jax.training import sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.losses import Loss
+from armoe_jax.training.optim import Schedule
+from armoe_jax.training.state import TrainState
+from armoe_jax.training.step_metrics import TrainMetrics, count_experts
 
 PyTree = Any
 Batch = Mapping[str, Any]

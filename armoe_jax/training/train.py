@@ -13,21 +13,22 @@ from absl import logging
 from clu import parameter_overview, platform
 from jax.sharding import Mesh
 
-from armoe_jax import optim, sharding, train_state, warm_start
-from armoe_jax.checkpoint import Checkpointer, SavePlan
-from armoe_jax.final_report import evaluate_workdir, parse_tile
-from armoe_jax.losses import make_loss
-from armoe_jax.metric_writer import MultiWriter, create_writer
+from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.models import ARMoE, ARMoEConfig, build_model
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
-from armoe_jax.preemption import PreemptionWatch
-from armoe_jax.pretrained import load_weights
-from armoe_jax.profiling import TraceWindow, compile_and_report
-from armoe_jax.progress import Progress
-from armoe_jax.run_info import save_run_info
-from armoe_jax.train_loop import LoopPlan, TrainLoop
-from armoe_jax.train_state import TrainState
-from armoe_jax.train_step import (
+from armoe_jax.runtime.progress import Progress
+from armoe_jax.training import optim, sharding, warm_start
+from armoe_jax.training import state as train_state
+from armoe_jax.training.checkpointer import Checkpointer, SavePlan
+from armoe_jax.training.final_report import evaluate_workdir, parse_tile
+from armoe_jax.training.loop import LoopPlan, TrainLoop
+from armoe_jax.training.losses import make_loss
+from armoe_jax.training.metric_writer import MultiWriter, create_writer
+from armoe_jax.training.preemption import PreemptionWatch
+from armoe_jax.training.profiling import TraceWindow, compile_and_report
+from armoe_jax.training.run_info import save_run_info
+from armoe_jax.training.state import TrainState
+from armoe_jax.training.step import (
     OBJECTIVES,
     SPARSE_LOAD_BALANCING_WEIGHT,
     StepOptions,
@@ -38,7 +39,7 @@ from armoe_jax.train_step import (
     metrics_shapes,
     step_batch,
 )
-from armoe_jax.validation import Validator, limit
+from armoe_jax.training.validation import Validator, limit
 from input_pipeline import pipeline
 
 PyTree = Any

@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import UInt8
 
-from armoe_jax.evaluate import evaluate_pairs
+from armoe_jax.evaluation.pairs import evaluate_pairs
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.restore import Restorer
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, UInt16
 from numpy.typing import NDArray
 
-from armoe_jax.yuv import Planes, YuvFormat
+from armoe_jax.video.yuv import Planes, YuvFormat
 
 LUMA_WEIGHTS = {
     "bt601": (0.299, 0.114),

@@ -13,6 +13,7 @@ from typing import Any
 import av
 from av.error import FFmpegError
 
+from armoe_jax.video.color import planes_to_rgb
 from armoe_jax.video.frames import frame_format, planes_of, rgb_of
 from armoe_jax.video.info import (
     DEFAULT_RATE,
@@ -24,7 +25,6 @@ from armoe_jax.video.info import (
     color_spec,
 )
 from armoe_jax.video.options import BITSTREAM_FORMATS, VideoOptions
-from armoe_jax.yuv_color import planes_to_rgb
 
 _CENTERED_CODECS = frozenset({"mjpeg", "mpeg1video"})
 

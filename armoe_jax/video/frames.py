@@ -7,7 +7,7 @@ import av
 import numpy as np
 from jaxtyping import UInt16
 
-from armoe_jax import yuv
+from armoe_jax.video import yuv
 
 
 def frame_format(frame: Any, path: Path) -> tuple[yuv.YuvFormat, bool]:

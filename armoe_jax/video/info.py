@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt16
 
-from armoe_jax import yuv
+from armoe_jax.video import yuv
+from armoe_jax.video.color import ColorSpec
 from armoe_jax.video.options import VideoOptions
-from armoe_jax.yuv_color import ColorSpec
 
 DEFAULT_RATE = Fraction(25)
 _LINES_OF_HD = 720

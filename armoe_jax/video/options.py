@@ -6,7 +6,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 
-from armoe_jax.yuv_color import LUMA_WEIGHTS, SITINGS
+from armoe_jax.video.color import LUMA_WEIGHTS, SITINGS
 
 BITSTREAM_FORMATS = {
     ".264": "h264",
@@ -61,9 +61,9 @@ class VideoOptions:
         yuv_size: (width, height) in pixels of a headerless .yuv input.
         yuv_format: Its planar sample format.
         fps: Frame rate of an input that has no time stamps (.yuv, bare bitstreams).
-        color_matrix: Overrides the input's tag: a key of `armoe_jax.yuv_color.LUMA_WEIGHTS`.
+        color_matrix: Overrides the input's tag: a key of `armoe_jax.video.color.LUMA_WEIGHTS`.
         color_range: Overrides the input's tag: "limited" or "full".
-        chroma_siting: Overrides the assumption "left": a key of `armoe_jax.yuv_color.SITINGS`.
+        chroma_siting: Overrides the assumption "left": a key of `armoe_jax.video.color.SITINGS`.
         audio: Whether sound and subtitles are copied.
         queue_depth: Frames waiting at most between decoding, restoring and encoding.
     """

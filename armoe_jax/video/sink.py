@@ -13,11 +13,11 @@ import av
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 
-from armoe_jax import yuv
+from armoe_jax.video import yuv
+from armoe_jax.video.color import ColorSpec, rgb_to_planes
 from armoe_jax.video.frames import frame_from_planes
 from armoe_jax.video.info import ColorTags, Picture, SourceInfo, output_tags
 from armoe_jax.video.options import RAW_SUFFIXES, VideoOptions, encoder_settings
-from armoe_jax.yuv_color import ColorSpec, rgb_to_planes
 
 # Sound often begins a little before zero (priming samples of AAC and Opus). Matroska can hold that;
 # without this the whole file, pictures included, would be shifted by it.

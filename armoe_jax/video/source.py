@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from armoe_jax import yuv
+from armoe_jax.video import yuv
+from armoe_jax.video.color import planes_to_rgb
 from armoe_jax.video.container import ContainerSource
 from armoe_jax.video.info import DEFAULT_RATE, ColorTags, Picture, SourceInfo, color_spec
 from armoe_jax.video.options import RAW_SUFFIXES, VideoOptions
-from armoe_jax.yuv_color import planes_to_rgb
 
 
 class RawSource:

@@ -1,9 +1,9 @@
 r"""Trains small networks at an equal budget and compares what they gain.
 
-python scripts/compare_small.py --config configs/car_small.py:vvc --seconds 300 \
+python scripts/maintain/compare_small.py --config configs/car_small.py:vvc --seconds 300 \
     --networks plain none dct fft haar swt all --set data.root=DATA \
     --gt KODAK/vvc/qp37/gt --evaluate KODAK/vvc/qp22/lq KODAK/vvc/qp37/lq --json compared.json
-python scripts/compare_small.py --config configs/car_small.py:jpeg --seconds 300 \
+python scripts/maintain/compare_small.py --config configs/car_small.py:jpeg --seconds 300 \
     --set data.gt=DATA/vvc/qp17/gt --gt KODAK/vvc/qp37/gt --evaluate 10 40
 
 "plain" is a network of eight 3x3 convolutions; "none" the configured network without experts; the
@@ -27,14 +27,15 @@ import optax
 from absl import flags, logging
 from ml_collections import config_flags
 
-from armoe_jax import sharding, train_state
-from armoe_jax.atomic_file import write_atomically
 from armoe_jax.metrics import psnr
 from armoe_jax.models import build_model
 from armoe_jax.restore import Restorer
-from armoe_jax.train import abstract_state, compile_for, fresh_state, make_step_options
-from armoe_jax.train_step import step_batch
-from armoe_jax.validation import limit
+from armoe_jax.runtime.files import write_atomically
+from armoe_jax.training import sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.step import step_batch
+from armoe_jax.training.train import abstract_state, compile_for, fresh_state, make_step_options
+from armoe_jax.training.validation import limit
 from input_pipeline import pipeline
 
 PLAIN_LAYERS, PLAIN_WIDTH, PLAIN_RATE = 8, 32, 3e-4

@@ -1,6 +1,6 @@
 """Kills training runs at random moments and checks that each continues to the same end.
 
-python scripts/kill_test.py --trials 20 [--folder DIR] [--seed 0]
+python scripts/maintain/kill_test.py --trials 20 [--folder DIR] [--seed 0]
 
 Every second trial waits for a checkpoint that is being written and kills in the middle of it; the
 others pick any moment. A run must then end with the parameters, optimiser state, moving averages
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "train"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "training"))
 
 import training_runs as runs
 

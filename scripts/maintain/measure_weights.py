@@ -1,6 +1,6 @@
 """Measures the weights that come with the package: the tables of the README.
 
-python scripts/measure_weights.py --gt kodak24 --out results
+python scripts/maintain/measure_weights.py --gt kodak24 --out results
 
 Codes the images with VVC (preset faster, clean colours) and, on the fly, as JPEG; restores and
 measures them with `armoe-jax evaluate`; leaves a record of each in OUT, and OUT/tables.md. With
@@ -17,11 +17,11 @@ import numpy as np
 from flax import traverse_util
 
 from armoe_jax import cli
-from armoe_jax.atomic_file import write_atomically
-from armoe_jax.evaluation_tables import overview_table, usage_table
-from armoe_jax.model_choice import CODEC_MODEL, JPEG_MODEL
-from armoe_jax.model_folder import save_model
-from armoe_jax.pretrained import load_weights
+from armoe_jax.checkpoints.folder import save_model
+from armoe_jax.checkpoints.shipped import CODEC_MODEL, JPEG_MODEL
+from armoe_jax.checkpoints.weights import load_weights
+from armoe_jax.evaluation.tables import overview_table, usage_table
+from armoe_jax.runtime.files import write_atomically
 
 
 def main(argv: list[str] | None = None) -> int:

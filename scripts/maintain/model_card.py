@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from armoe_jax.evaluation_tables import condition, markdown, number, usage_table
+from armoe_jax.evaluation.tables import condition, markdown, number, usage_table
 
 TEMPLATE = string.Template("""\
 # $name
@@ -37,7 +37,7 @@ $speed images/s.$note
 
 The losses of the first $num_first steps are in `$name.json`; repeat them with
 
-    python scripts/ship_weights.py repeat $name $places
+    python scripts/maintain/ship_weights.py repeat $name $places
 
 Validation during training, on a few Kodak images (PSNR-Y in dB): $curve.
 
@@ -60,7 +60,7 @@ NOT_MEASURED = "Not measured yet."
 
 
 def render(record: Mapping[str, Any]) -> str:
-    """Returns the card of a record that `scripts/ship_weights.py` has written."""
+    """Returns the card of a record that `scripts/maintain/ship_weights.py` has written."""
     config, training = record["config"], record["training"]
     data, train = config["data"], config["train"]
     card = TEMPLATE.substitute(

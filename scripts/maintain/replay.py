@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from armoe_jax import sharding
 from armoe_jax.models import build_model
-from armoe_jax.train import abstract_state, compile_for, fresh_state, make_step_options
-from armoe_jax.train_step import step_batch
+from armoe_jax.training import sharding
+from armoe_jax.training.step import step_batch
+from armoe_jax.training.train import abstract_state, compile_for, fresh_state, make_step_options
 from input_pipeline import pipeline
 
 

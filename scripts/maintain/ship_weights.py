@@ -1,8 +1,9 @@
-"""Weights that come with the package: writes them from a training run, and checks them.
+r"""Weights that come with the package: writes them from a training run, and checks them.
 
-python scripts/ship_weights.py write WORKDIR NAME --config configs/car_small.py:vvc --place DATA=DIR
-python scripts/ship_weights.py card NAME results/*.json
-python scripts/ship_weights.py repeat NAME --place DATA=DIR
+python scripts/maintain/ship_weights.py write WORKDIR NAME --config configs/car_small.py:vvc \
+    --place DATA=DIR
+python scripts/maintain/ship_weights.py card NAME results/*.json
+python scripts/maintain/ship_weights.py repeat NAME --place DATA=DIR
 
 `write` makes NAME.safetensors (moving averages), NAME.json (facts, with the losses of the first
 steps, which it repeats) and NAME.md (the model card); `card` puts evaluations into the latter two;
@@ -25,13 +26,9 @@ from typing import Any
 
 from absl import flags, logging
 from ml_collections import ConfigDict
-
-from armoe_jax import pretrained
-from armoe_jax.atomic_file import write_atomically
-from armoe_jax.checkpoint import FOLDER as CHECKPOINTS
-from armoe_jax.model_card import render
-from armoe_jax.replay import first_losses
-from armoe_jax.training_record import (
+from model_card import render
+from replay import first_losses
+from training_record import (
     check_first_losses,
     masked,
     sha256_of,
@@ -40,6 +37,10 @@ from armoe_jax.training_record import (
     training_facts,
     unmasked,
 )
+
+from armoe_jax.checkpoints import weights as pretrained
+from armoe_jax.runtime.files import write_atomically
+from armoe_jax.training.checkpointer import FOLDER as CHECKPOINTS
 from configs import base
 
 LARGEST_TOTAL = 4_000_000  # bytes of all weights together

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.metric_writer import METRICS_FILE, read_metrics
-from armoe_jax.run_info import ENVIRONMENT_FILE
+from armoe_jax.training.metric_writer import METRICS_FILE, read_metrics
+from armoe_jax.training.run_info import ENVIRONMENT_FILE
 
 MEAN_TOLERANCE = 1e-3
 """Relative; another order of the same sums, in a later revision of the program, makes 1e-4."""

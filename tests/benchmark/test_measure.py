@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from armoe_jax import benchmark, benchmark_machine, benchmark_report, cli
+from armoe_jax import cli
+from armoe_jax.benchmark import machine, measure, rows
+from armoe_jax.benchmark.flops import useful_flops
 from armoe_jax.commands import benchmark as command
-from armoe_jax.flops import useful_flops
 from armoe_jax.models import VARIANTS, ARMoEConfig, build_model
 
 TINY = ARMoEConfig(
@@ -42,8 +43,8 @@ def config_file(tmp_path):
 
 @pytest.fixture
 def small_yardstick(monkeypatch):
-    rate = functools.partial(benchmark.matmul_rate, 64, repeats=1)
-    monkeypatch.setattr(benchmark, "matmul_rate", rate)
+    rate = functools.partial(measure.matmul_rate, 64, repeats=1)
+    monkeypatch.setattr(measure, "matmul_rate", rate)
 
 
 def run(config, *arguments):
@@ -98,7 +99,7 @@ def test_useful_flops_agree_with_xla():
         embed_dim=64, depth=(1,), num_heads=(2,), mlp_ratio=2.0, split_size=(8, 8), experts=()
     )
     model = build_model(config, scan=False)
-    variables = benchmark.random_variables(config)
+    variables = measure.random_variables(config)
     lowered = jax.jit(model.apply).lower(variables, np.zeros((1, 32, 32, 3), np.float32))
     by_xla = lowered.cost_analysis()["flops"]
     assert 0.7 < useful_flops(config, 32, 32) / by_xla < 1.05
@@ -113,47 +114,45 @@ def test_random_variables_have_the_networks_shapes(experts, upsampler):
     config = dataclasses.replace(TINY, experts=experts, upsampler=upsampler)
     model = build_model(config)
     expected = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
-    actual = benchmark.random_variables(config)
+    actual = measure.random_variables(config)
     assert jax.tree.map(np.shape, actual) == jax.tree.map(np.shape, dict(expected))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(actual))
 
 
 def test_runs_are_counted_and_the_warm_up_is_not():
     calls = itertools.count()
-    seconds = benchmark.time_runs(lambda: next(calls), 3)
+    seconds = measure.time_runs(lambda: next(calls), 3)
     assert len(seconds) == 3
-    assert next(calls) == 3 + benchmark.WARM_UP
+    assert next(calls) == 3 + measure.WARM_UP
 
 
 def test_peak_memory_sees_a_large_array():
-    before = benchmark_machine.peak_memory_bytes()
+    before = machine.peak_memory_bytes()
     array = np.ones(300_000_000 // 8)
-    peak = benchmark_machine.peak_memory_bytes()
+    peak = machine.peak_memory_bytes()
     assert peak >= before
     assert peak >= array.nbytes
 
 
-@pytest.mark.skipif(
-    not benchmark_machine.reset_peak_memory(), reason="the system cannot reset the peak"
-)
+@pytest.mark.skipif(not machine.reset_peak_memory(), reason="the system cannot reset the peak")
 def test_peak_memory_can_be_reset():
     array = np.ones(300_000_000 // 8)
-    peak = benchmark_machine.peak_memory_bytes()
+    peak = machine.peak_memory_bytes()
     size = array.nbytes
     del array
-    assert benchmark_machine.reset_peak_memory()
-    assert benchmark_machine.peak_memory_bytes() < peak - size / 2
+    assert machine.reset_peak_memory()
+    assert machine.peak_memory_bytes() < peak - size / 2
 
 
 def test_a_row_follows_from_its_measurement():
-    measured = benchmark.Measurement(
+    measured = measure.Measurement(
         seconds=0.5, seconds_min=0.4, seconds_max=0.9, repeats=3, lower_seconds=1.0,
         compile_seconds=2.0, computed_pixels=131_072, temp_bytes=1, argument_bytes=2,
         output_bytes=3, peak_memory_bytes=4, run_peak_bytes=None,
         device_peak_bytes=None, expert_counts=None,
     )  # fmt: skip
-    case = benchmark.Case("car", "train", 128, 128, batch=4)
-    row = benchmark.make_row(case, measured, VARIANTS["car"], matmul_rate=3e13)
+    case = measure.Case("car", "train", 128, 128, batch=4)
+    row = measure.make_row(case, measured, VARIANTS["car"], matmul_rate=3e13)
     # A training step: 3 * 4 images * 683.73 GFLOP = 8,204.7 GFLOP in half a second.
     assert row["images_per_second"] == 8.0
     # 4 * 128 * 128 = 65,536 pixels, of which each is computed twice.
@@ -165,12 +164,12 @@ def test_a_row_follows_from_its_measurement():
 
 
 def test_the_machines_rate_is_positive():
-    assert 0 < benchmark.matmul_rate(64, repeats=1) < math.inf
+    assert 0 < measure.matmul_rate(64, repeats=1) < math.inf
 
 
 def test_a_forced_expert_runs_in_every_block():
-    case = benchmark.Case("tiny", "infer", 8, 8, batch=2, expert="haar")
-    measured = benchmark.measure_inference(build_model(TINY), case, repeats=1)
+    case = measure.Case("tiny", "infer", 8, 8, batch=2, expert="haar")
+    measured = measure.measure_inference(build_model(TINY), case, repeats=1)
     # Two blocks, two images.
     assert measured.expert_counts == {"dct": 0, "fft": 0, "haar": 4, "swt": 0}
 
@@ -219,13 +218,13 @@ def test_tiles(config_file, tmp_path, capsys):
 
 
 def test_restoring_needs_a_tile():
-    case = benchmark.Case("tiny", "infer", 8, 8, batch=1)
+    case = measure.Case("tiny", "infer", 8, 8, batch=1)
     with pytest.raises(ValueError, match="tile=None"):
-        benchmark.measure_restoring(build_model(TINY), case, repeats=1)
+        measure.measure_restoring(build_model(TINY), case, repeats=1)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not benchmark_machine.reset_peak_memory(), reason="the peak cannot be reset")
+@pytest.mark.skipif(not machine.reset_peak_memory(), reason="the peak cannot be reset")
 def test_a_row_in_a_fresh_process_does_not_see_other_rows(config_file, tmp_path):
     memory = np.ones(2**31 // 8)  # 2 GiB in this process
     out = tmp_path / "report.json"
@@ -249,7 +248,7 @@ def test_training_takes_the_configurations_batch_and_patches(config_file, tmp_pa
     assert row["expert_counts"] is None
     # Parameters, averages and two moments: the state is at least four times the weights.
     network = dataclasses.replace(TINY, depth=(1,), experts=("dct", "haar"))
-    weights = sum(a.nbytes for a in jax.tree.leaves(benchmark.random_variables(network)["params"]))
+    weights = sum(a.nbytes for a in jax.tree.leaves(measure.random_variables(network)["params"]))
     assert row["argument_bytes"] > 4 * weights
 
 
@@ -289,7 +288,7 @@ def test_comparison(config_file, tmp_path, capsys):
 def test_cases_in_words():
     row = {"model": "car", "mode": "infer", "height": 8, "width": 6, "batch": 1, "overlap": 32}
     words = {
-        tile: benchmark_report.describe_case(row | {"tile": tile})
+        tile: rows.describe_case(row | {"tile": tile})
         for tile in (None, "none", "auto", "released", 64)
     }
     assert words == {
@@ -306,14 +305,14 @@ def test_ratios_are_the_other_reports_figures_over_these():
     row = key | {"seconds": 2.0, "peak_memory_bytes": 2**30, "dtype": "float32", "expert": None}
     vague = key | {"seconds": 4.0}
     exact = key | {"seconds": 7.0, "peak_memory_bytes": 3 * 2**30, "dtype": "float32"}
-    (line,) = benchmark_report.compare([row], [vague, exact])
+    (line,) = rows.compare([row], [vague, exact])
     assert line == (
         "car infer 8x8, batch 1, float32: time 7 s / 2 s = 3.50x; "
         "peak memory 3.00 GiB / 1.00 GiB = 3.00x"
     )
-    (line,) = benchmark_report.compare([row], [vague])
+    (line,) = rows.compare([row], [vague])
     assert line == "car infer 8x8, batch 1, float32: time 4 s / 2 s = 2.00x"
-    (line,) = benchmark_report.compare([row], [vague | {"dtype": "bfloat16"}])
+    (line,) = rows.compare([row], [vague | {"dtype": "bfloat16"}])
     assert line == "car infer 8x8, batch 1, float32: no such row to compare with"
 
 
@@ -322,7 +321,7 @@ def test_files_that_are_no_reports_are_refused(tmp_path, text):
     path = tmp_path / "file.json"
     path.write_text(text)
     with pytest.raises(ValueError, match="is not a benchmark report"):
-        benchmark_report.read_report(path)
+        rows.read_report(path)
 
 
 @pytest.mark.usefixtures("small_yardstick")

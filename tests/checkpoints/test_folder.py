@@ -10,9 +10,9 @@ import orbax.checkpoint as ocp
 import pytest
 from flax import traverse_util
 
-from armoe_jax import model_folder
+from armoe_jax.checkpoints import folder as model_folder
+from armoe_jax.checkpoints.folder import is_model_folder, load_model, save_model
 from armoe_jax.convert import armoe_rules, variable_shapes
-from armoe_jax.model_folder import is_model_folder, load_model, save_model
 from armoe_jax.models import ARMoEConfig
 
 # So narrow that the position bias has width 0, arrays without elements.

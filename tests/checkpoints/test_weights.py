@@ -10,12 +10,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import armoe_jax
-from armoe_jax import checkpoint, cli, pretrained
+from armoe_jax import cli
+from armoe_jax.checkpoints import weights as pretrained
+from armoe_jax.checkpoints.folder import load_model
+from armoe_jax.checkpoints.weights import load_pretrained, load_weights, save_weights
 from armoe_jax.convert import read_torch
-from armoe_jax.model_folder import load_model
-from armoe_jax.pretrained import load_pretrained, load_weights, save_weights
+from armoe_jax.training import checkpointer as checkpoint
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 NAME = "lightsr_tiny"
 
 

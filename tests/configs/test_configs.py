@@ -10,8 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 import configs
-from armoe_jax import train
 from armoe_jax.models import VARIANTS, build_model
+from armoe_jax.training import train
 from configs import base
 
 FOLDER = Path(configs.__path__[0])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armoe_jax import analysis
+from armoe_jax.evaluation import analysis
 from armoe_jax.models import ARMoEConfig, build_model
 from armoe_jax.restore import Restorer
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from armoe_jax.evaluate import evaluate_pairs
-from armoe_jax.evaluation_tables import (
+from armoe_jax.evaluation.pairs import evaluate_pairs
+from armoe_jax.evaluation.published import CAR_ROWS, published_row
+from armoe_jax.evaluation.tables import (
     image_table,
     markdown,
     overview_table,
@@ -18,10 +19,9 @@ from armoe_jax.evaluation_tables import (
     to_csv,
     usage_table,
 )
-from armoe_jax.image_io import read_image
+from armoe_jax.images.io import read_image
 from armoe_jax.metrics import ms_ssim, psnr, psnr_b, ssim
 from armoe_jax.ops.resize import imresize
-from armoe_jax.published import CAR_ROWS, published_row
 
 
 class Pair(NamedTuple):

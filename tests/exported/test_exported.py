@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.cli import main
-from armoe_jax.export import check_export, export_model, flatten, unflatten
 from armoe_jax.exported import load_export
-from armoe_jax.model_folder import save_model
+from armoe_jax.exported.writer import check_export, export_model, flatten, unflatten
 from armoe_jax.models import ARMoEConfig, build_model
 
 TILE = 16

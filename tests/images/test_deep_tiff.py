@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from armoe_jax.image_io import read_image
+from armoe_jax.images.io import read_image
 
 
 @pytest.fixture(scope="module")

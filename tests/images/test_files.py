@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from armoe_jax.image_files import find_images, images_in, match_stems, output_paths
+from armoe_jax.images.files import find_images, images_in, match_stems, output_paths
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from armoe_jax.image_io import FORMATS, Picture, read_image, write_image
-from armoe_jax.png16 import encode_png16
+from armoe_jax.images.io import FORMATS, Picture, read_image, write_image
+from armoe_jax.images.png16 import encode_png16
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax import sharding
 from armoe_jax.experts import EXPERTS, ExpertInputs
 from armoe_jax.models.dispatch import by_capacity
 from armoe_jax.models.moe import DISPATCHES, MixtureOfExperts
 from armoe_jax.ops.transforms import heat_decay
+from armoe_jax.training import sharding
 
 BATCH, SIZE, WIDTH, NUM_EXPERTS = 16, 8, 64, 4
 DECAY = heat_decay(jnp.ones(WIDTH), SIZE, SIZE)

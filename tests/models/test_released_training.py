@@ -1,6 +1,6 @@
 """The released network in training: output, loss, routing, statistics.
 
-Gradients and Adam: tests/train/test_golden_step.py.
+Gradients and Adam: tests/training/test_golden_step.py.
 """
 
 import jax
@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.convert import armoe_rules, export_variables
 from armoe_jax.models import build_model
-from armoe_jax.pretrained import load_weights
 
 pytestmark = [pytest.mark.parity, pytest.mark.data, pytest.mark.slow]
 

@@ -7,7 +7,6 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from armoe_jax import sharding
 from armoe_jax.models import VARIANTS
 from armoe_jax.models.stacking import (
     num_stacked_axes,
@@ -15,6 +14,7 @@ from armoe_jax.models.stacking import (
     stack_like,
     unstack_blocks,
 )
+from armoe_jax.training import sharding
 
 EQUAL = dataclasses.replace(VARIANTS["car"], depth=(2, 2, 2), num_heads=(2, 2, 2))
 UNEQUAL = dataclasses.replace(EQUAL, depth=(2, 1, 3))

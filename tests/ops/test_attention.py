@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax import sharding
 from armoe_jax.ops import attention
+from armoe_jax.training import sharding
 
 IMAGES, WINDOWS, HEADS, TOKENS, WIDTH = 2, 3, 2, 8, 4
 

@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from armoe_jax import compilation_cache
+from armoe_jax.runtime import compilation_cache
 
 
 @pytest.fixture(autouse=True)

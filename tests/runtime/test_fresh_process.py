@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from armoe_jax.fresh_process import run_in_fresh_process
+from armoe_jax.runtime.fresh_process import run_in_fresh_process
 
 
 def test_the_process_is_another():

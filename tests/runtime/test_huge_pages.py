@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from armoe_jax.huge_pages import VARIABLE, restart_with_huge_pages, with_huge_pages
+from armoe_jax.runtime.huge_pages import VARIABLE, restart_with_huge_pages, with_huge_pages
 
 GLIBC = ("glibc", "2.36")
 ON_REQUEST = "always [madvise] never\n"
@@ -43,7 +43,7 @@ def test_restarted_process_keeps_id_and_arguments(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(
         "import os, sys\n"
-        "from armoe_jax import huge_pages\n"
+        "from armoe_jax.runtime import huge_pages\n"
         "huge_pages._kernel_switch = lambda: '[madvise]'\n"
         "huge_pages.platform.libc_ver = lambda: ('glibc', '2.36')\n"
         "print(os.getpid(), flush=True)\n"

@@ -8,12 +8,12 @@ import nbformat
 import numpy as np
 import pytest
 
-from armoe_jax.image_io import read_image, write_image
-from armoe_jax.model_folder import LoadedModel
+from armoe_jax.checkpoints.folder import LoadedModel
+from armoe_jax.checkpoints.weights import save_weights
+from armoe_jax.images.io import read_image, write_image
 from armoe_jax.models import ARMoEConfig, build_model
-from armoe_jax.pretrained import save_weights
 
-NOTEBOOK = Path(__file__).parent.parent / "scripts" / "colab_evaluation.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "scripts" / "colab_evaluation.ipynb"
 CELL_SECONDS = 300
 
 

@@ -1,43 +1,35 @@
 """Weights of the package: written from a run, described by a card, found, measured, repeated."""
 
 import dataclasses
-import importlib.util
 import json
 import shutil
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import measure_weights as measure
 import numpy as np
 import pytest
+import ship_weights as ship
+import training_record
+import training_runs
 from flax import traverse_util
+from model_card import NOT_MEASURED, render
 from skimage.data import astronaut
 
-from armoe_jax import cli, load_pretrained, pretrained, training_record
-from armoe_jax.image_io import write_image
+from armoe_jax import cli, load_pretrained
+from armoe_jax.checkpoints import weights as pretrained
+from armoe_jax.checkpoints.folder import LoadedModel
+from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr
-from armoe_jax.model_card import NOT_MEASURED, render
-from armoe_jax.model_folder import LoadedModel
 from armoe_jax.models.quality import QualityEstimator
-from armoe_jax.train import train_and_evaluate
+from armoe_jax.training.train import train_and_evaluate
 from configs import base
 from input_pipeline.codecs import get_codec
 from input_pipeline.codecs.base import CodecOptions
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NAMES = ("car_small_vvc", "car_small_jpeg")
-
-
-def load_module(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-ship = load_module(ROOT / "scripts" / "ship_weights.py")
-measure = load_module(ROOT / "scripts" / "measure_weights.py")
-training_runs = load_module(ROOT / "tests" / "train" / "training_runs.py")
 
 
 def check_folder(folder):

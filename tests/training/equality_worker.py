@@ -21,7 +21,7 @@ from flax import traverse_util
 def main(job: dict[str, Any]) -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", job["local_devices"])
-    from armoe_jax import distributed
+    from armoe_jax.training import distributed
     from configs import base
 
     config = base.get_config()
@@ -48,8 +48,8 @@ def main(job: dict[str, Any]) -> None:
 
 
 def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
-    from armoe_jax import sharding, train
     from armoe_jax.models import build_model
+    from armoe_jax.training import sharding, train
     from input_pipeline import pipeline
 
     mesh = sharding.make_mesh(config.sharding.num_devices)

@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from armoe_jax import optim, sharding, train_state
 from armoe_jax.models import VARIANTS
-from armoe_jax.train_step import metrics_shapes
+from armoe_jax.training import optim, sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.step import metrics_shapes
 from configs import base
 
 MODEL = VARIANTS["light_sr_x2"].to_dict()

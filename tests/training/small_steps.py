@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from armoe_jax import losses, optim, sharding, train_state
 from armoe_jax.models import build_model
-from armoe_jax.train_step import StepOptions, lower_train_step, make_train_step, metrics_shapes
+from armoe_jax.training import losses, optim, sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.step import StepOptions, lower_train_step, make_train_step, metrics_shapes
 from configs import base
 
 EXPERTS = ("dct", "haar")

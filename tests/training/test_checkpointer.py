@@ -14,10 +14,11 @@ from small_state import make_meta as meta
 from small_state import make_state
 from small_state import shapes_of as like
 
-from armoe_jax import checkpoint, sharding
-from armoe_jax.checkpoint import Checkpointer, SavePlan, load_workdir
-from armoe_jax.checkpoint_arrays import fingerprint
+from armoe_jax.checkpoints.arrays import fingerprint
 from armoe_jax.models import VARIANTS
+from armoe_jax.training import checkpointer as checkpoint
+from armoe_jax.training import sharding
+from armoe_jax.training.checkpointer import Checkpointer, SavePlan, load_workdir
 
 
 def save(workdir, *steps, plan=None, ema=True, psnr=None):

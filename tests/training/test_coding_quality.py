@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from small_steps import compile_step, make_model, make_options, make_state, make_variables
 
-from armoe_jax import sharding, train
 from armoe_jax.models import build_model
 from armoe_jax.models.quality import QualityEstimator
-from armoe_jax.train_step import batch_shapes, make_gradients, make_train_step, step_batch
+from armoe_jax.training import sharding, train
+from armoe_jax.training.step import batch_shapes, make_gradients, make_train_step, step_batch
 from configs import base
 
 RANGE = (17.0, 42.0)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from armoe_jax import final_report
+from armoe_jax.training import final_report
 
 
 def test_mean_correction_is_original_minus_input_in_gray_levels():

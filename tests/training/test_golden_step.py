@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from armoe_jax import losses, optim, sharding, train_state
+from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.convert import armoe_rules, export_variables
 from armoe_jax.models import build_model
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
-from armoe_jax.pretrained import load_weights
-from armoe_jax.train_step import (
+from armoe_jax.training import losses, optim, sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.step import (
     StepOptions,
     lower_train_step,
     make_train_step,

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from small_state import make_meta, make_state
 
-from armoe_jax import sharding
-from armoe_jax.checkpoint import Checkpointer, SavePlan
-from armoe_jax.metric_writer import MultiWriter
-from armoe_jax.preemption import Preempted, PreemptionWatch
-from armoe_jax.profiling import TraceWindow
-from armoe_jax.progress import Progress
-from armoe_jax.train_loop import LoopPlan, NonFiniteError, TrainLoop
-from armoe_jax.train_step import StepInfo
-from armoe_jax.validation import ValidationStopped
+from armoe_jax.runtime.progress import Progress
+from armoe_jax.training import sharding
+from armoe_jax.training.checkpointer import Checkpointer, SavePlan
+from armoe_jax.training.loop import LoopPlan, NonFiniteError, TrainLoop
+from armoe_jax.training.metric_writer import MultiWriter
+from armoe_jax.training.preemption import Preempted, PreemptionWatch
+from armoe_jax.training.profiling import TraceWindow
+from armoe_jax.training.step import StepInfo
+from armoe_jax.training.validation import ValidationStopped
 
 EXPERTS = ("dct", "fft", "haar", "swt")
 

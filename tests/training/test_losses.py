@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.losses import LOSSES, make_loss
+from armoe_jax.training.losses import LOSSES, make_loss
 
 
 def images(*values):

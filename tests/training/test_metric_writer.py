@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from armoe_jax import metric_writer
-from armoe_jax.metric_writer import JsonLinesWriter, create_writer, read_metrics
+from armoe_jax.training import metric_writer
+from armoe_jax.training.metric_writer import JsonLinesWriter, create_writer, read_metrics
 
 
 def test_a_line_is_one_json_object(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armoe_jax import optim
+from armoe_jax.training import optim
 from configs import base
 
 

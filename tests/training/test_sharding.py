@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
-from armoe_jax import sharding
 from armoe_jax.models import build_model
-from armoe_jax.train import abstract_state, make_step_options
-from armoe_jax.train_step import lower_train_step, make_train_step
+from armoe_jax.training import sharding
+from armoe_jax.training.step import lower_train_step, make_train_step
+from armoe_jax.training.train import abstract_state, make_step_options
 from configs import base
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
-from armoe_jax import optim, sharding, train_state
-from armoe_jax.train_step import metrics_shapes
+from armoe_jax.training import optim, sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.step import metrics_shapes
 from configs import base
 
 

@@ -13,9 +13,10 @@ from small_steps import (
     make_variables,
 )
 
-from armoe_jax import sharding, train_state
 from armoe_jax.models import build_model
-from armoe_jax.train_step import make_gradients, make_train_step, metrics_shapes
+from armoe_jax.training import sharding
+from armoe_jax.training import state as train_state
+from armoe_jax.training.step import make_gradients, make_train_step, metrics_shapes
 from configs import base
 
 BATCH, SIZE = 16, 8

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax import validation
 from armoe_jax.models import ARMoEConfig, build_model
-from armoe_jax.validation import ValidationStopped, Validator
+from armoe_jax.training import validation
+from armoe_jax.training.validation import ValidationStopped, Validator
 
 CONFIG = ARMoEConfig(
     embed_dim=32,

@@ -5,11 +5,12 @@ import jax
 import numpy as np
 import pytest
 
-from armoe_jax import load_pretrained, sharding, train, warm_start
-from armoe_jax.checkpoint import load_workdir
-from armoe_jax.image_io import read_image
+from armoe_jax import load_pretrained
+from armoe_jax.images.io import read_image
 from armoe_jax.models import build_model
 from armoe_jax.models.stacking import unstack_blocks
+from armoe_jax.training import sharding, train, warm_start
+from armoe_jax.training.checkpointer import load_workdir
 
 FRESH = {
     "params": {"conv": {"kernel": np.zeros((3, 3, 2, 4), np.float32)}, "last": np.zeros(3)},

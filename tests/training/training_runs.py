@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from armoe_jax.metric_writer import TIMING_FIELDS, read_metrics
+from armoe_jax.training.metric_writer import TIMING_FIELDS, read_metrics
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600.0  # seconds; a bound against hanging, not an expectation

@@ -15,7 +15,6 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from armoe_jax import yuv
 from armoe_jax.video import (
     VideoOptions,
     add_arguments,
@@ -23,10 +22,11 @@ from armoe_jax.video import (
     is_video,
     options_from_args,
     restore_video,
+    yuv,
 )
+from armoe_jax.video.color import ColorSpec, rgb_to_planes
 from armoe_jax.video.info import as_fraction
 from armoe_jax.video.pipeline import run_pipeline
-from armoe_jax.yuv_color import ColorSpec, rgb_to_planes
 
 WAIT_SECONDS = 60  # a bound for threads that would hang if something were wrong
 
@@ -604,8 +604,8 @@ def test_command(clip, tmp_path, capsys):
     import jax
     import jax.numpy as jnp
 
+    from armoe_jax.checkpoints.folder import save_model
     from armoe_jax.cli import main
-    from armoe_jax.model_folder import save_model
     from armoe_jax.models import ARMoEConfig, build_model
 
     config = ARMoEConfig(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armoe_jax import yuv
-from armoe_jax.yuv_color import (
+from armoe_jax.video import yuv
+from armoe_jax.video.color import (
     LUMA_WEIGHTS,
     SITINGS,
     ColorSpec,

@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from armoe_jax.analysis import Attribution, ExpertUsage
-from armoe_jax.atomic_file import write_atomically
-from armoe_jax.report import charts, sections
-from armoe_jax.report.pictures import load_pictures, thumbnail_uri, to_uri
-from armoe_jax.report.runs import Run, unique_labels
+from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
+from armoe_jax.evaluation.report import charts, sections
+from armoe_jax.evaluation.report.pictures import load_pictures, thumbnail_uri, to_uri
+from armoe_jax.evaluation.report.runs import Run, unique_labels
+from armoe_jax.runtime.files import write_atomically
 
 DEFAULT_MAX_IMAGES = 12
 
 
 @dataclasses.dataclass(frozen=True)
 class Inside:
-    """Looks inside the network, for the report's last part; see `armoe_jax.analysis`.
+    """Looks inside the network, for the report's last part; see `armoe_jax.evaluation.analysis`.
 
     Attributes:
         decay: Mean decay over frequency of every layer, or None.
@@ -80,7 +80,7 @@ def write_report(
 
 
 def _page(title: str, runs: Sequence[Run], body: str, data: Mapping[str, Any]) -> str:
-    here = importlib.resources.files("armoe_jax.report")
+    here = importlib.resources.files("armoe_jax.evaluation.report")
     page, style, script = (
         (here / name).read_text(encoding="utf-8")
         for name in ("template.html", "style.css", "script.js")

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from armoe_jax.image_io import read_image
+from armoe_jax.evaluation.report.charts import image_uri
+from armoe_jax.evaluation.report.runs import Run
+from armoe_jax.images.io import read_image
 from armoe_jax.ops.resize import imresize
-from armoe_jax.report.charts import image_uri
-from armoe_jax.report.runs import Run
 
 KINDS = ("lq", "restored", "gt")
 THUMBNAIL_SIDE = 132

@@ -2,7 +2,7 @@
 
 A run is the record that `armoe-jax evaluate --json` writes, or a folder that holds one (the working
 directory of a training run does, as evaluation.json). Besides the figures of
-`armoe_jax.evaluate.evaluate_pairs` a record may have, all optional:
+`armoe_jax.evaluation.pairs.evaluate_pairs` a record may have, all optional:
 
     label, codec: str; qp: int                              of the whole
     expert_names: [str, ...]                                what the indices in "expert" mean
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.image_io import FORMATS
+from armoe_jax.images.io import FORMATS
 
 RECORD_NAME = "evaluation.json"
 MANIFEST_NAME = "manifest.json"

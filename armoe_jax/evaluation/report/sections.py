@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from armoe_jax.analysis import Attribution, ExpertUsage
-from armoe_jax.evaluation_tables import LABELS, number
+from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
+from armoe_jax.evaluation.report import charts
+from armoe_jax.evaluation.report.pictures import to_uri
+from armoe_jax.evaluation.report.runs import Run
+from armoe_jax.evaluation.tables import LABELS, number
 from armoe_jax.metrics import bd_psnr, bd_rate
-from armoe_jax.report import charts
-from armoe_jax.report.pictures import to_uri
-from armoe_jax.report.runs import Run
 
 MIN_BD_POINTS = 4
 _ARROW = '<span class="arrow" aria-hidden="true"></span>'
@@ -80,7 +80,9 @@ def comparison(data: Mapping[str, Any]) -> str:
     return _section(
         "Comparison",
         "comparison",
-        (importlib.resources.files("armoe_jax.report") / "viewer.html").read_text("utf-8"),
+        (importlib.resources.files("armoe_jax.evaluation.report") / "viewer.html").read_text(
+            "utf-8"
+        ),
     )
 
 

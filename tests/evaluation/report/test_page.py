@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
-from armoe_jax.analysis import Attribution, ExpertUsage
 from armoe_jax.cli import main
-from armoe_jax.evaluate import evaluate_pairs
-from armoe_jax.image_io import write_image
+from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
+from armoe_jax.evaluation.pairs import evaluate_pairs
+from armoe_jax.evaluation.report import Inside, charts, load_run, write_report
+from armoe_jax.evaluation.report.pictures import load_pictures
+from armoe_jax.images.io import write_image
 from armoe_jax.metrics import bd_rate
-from armoe_jax.report import Inside, charts, load_run, write_report
-from armoe_jax.report.pictures import load_pictures
 from input_pipeline.example import Pair
 
 NAMES = ("alpha", "beta", "<gamma>&")
@@ -276,7 +276,7 @@ class TestCommand:
         import jax
         import jax.numpy as jnp
 
-        from armoe_jax.model_folder import save_model
+        from armoe_jax.checkpoints.folder import save_model
         from armoe_jax.models import ARMoEConfig, build_model
 
         config = ARMoEConfig(
@@ -416,7 +416,7 @@ class TestInBrowser:
         assert view.split() == pytest.approx(100 * (1 / 2 - 1 / 3), abs=2)
 
     def test_pictures_are_exact(self, view, folders):
-        from armoe_jax.image_io import read_image
+        from armoe_jax.images.io import read_image
 
         for side, kind in (("left", "lq"), ("right", "restored")):
             pixels = read_image(folders[0] / kind / "alpha.png").pixels

@@ -1,0 +1,1 @@
+"""Reading and writing weights: model folders, training workdirs, shipped weights."""

@@ -1,0 +1,1 @@
+"""Still images: reading and writing files, and finding them."""

@@ -1,0 +1,1 @@
+"""What a program needs of its machine: files, memory, progress, caches, processes."""

@@ -1,0 +1,1 @@
+"""Training: set-up, step, loop, checkpoints and validation."""
