@@ -5,15 +5,19 @@ each finished image has one small file in `.records/`: whoever builds (processes
 of many) needs no common journal, and a build that was killed continues from what is there.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import reprlib
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
+from armoe_jax.runtime.json_files import is_integer, is_number, read_json
 from input_pipeline.codecs import CODECS, CodecOptions, get_codec
 from input_pipeline.image_files import write_atomically
 
@@ -87,12 +91,64 @@ def load_manifest(folder: str | Path) -> dict[str, Any]:
             "--qp 27 --out DIR"
         )
     try:
-        manifest = cast(dict[str, Any], json.loads(path.read_text()))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); delete it and build again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:  # pyright: ignore[reportUnnecessaryIsInstance]
+        manifest = read_json(path)
+    except ValueError as error:
+        raise ValueError(f"{error}; delete it and build again") from None
+    if not isinstance(manifest, dict) or cast(Record, manifest).get("format") != FORMAT:
         raise ValueError(f"{path} is not a manifest of format {FORMAT}; build the tree again")
+    manifest = cast(Record, manifest)
+    if why := _fault(manifest):
+        raise ValueError(f"{path} is damaged: {why}; delete it and build again")
     return manifest
+
+
+def _fault(manifest: dict[str, Any]) -> str | None:
+    """Returns what keeps a manifest from being used, or None."""
+    codec = manifest.get("codec")
+    if not isinstance(codec, str) or codec not in CODECS:
+        return f"codec is {reprlib.repr(codec)}, not one of {tuple(CODECS)}"
+    images = manifest.get("images")
+    if not isinstance(images, list):
+        return "images is no list"
+    faults = (_field_fault(image, _IMAGE_FIELDS) for image in cast(list[Any], images))
+    return _field_fault(manifest, _TREE_FIELDS) or next(filter(None, faults), None)
+
+
+def _field_fault(record: Any, fields: Mapping[str, Callable[[Any], bool]]) -> str | None:
+    if not isinstance(record, dict):
+        return f"{reprlib.repr(record)} is no record of an image"
+    record = cast(Record, record)
+    return next(
+        (
+            f"{name} is {reprlib.repr(record.get(name))}"
+            for name, fits in fields.items()
+            if not fits(record.get(name))
+        ),
+        None,
+    )
+
+
+def _is_figure(value: Any) -> bool:
+    return value is None or is_number(value)  # null is an infinite PSNR
+
+
+def _is_stem(value: Any) -> bool:
+    """Tells names that lead to a file of the tree, not out of it."""
+    return isinstance(value, str) and value != "" and not set(value) & set("/\\\0")
+
+
+_TREE_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "qp": is_integer,
+    "colors": lambda value: isinstance(value, str),
+    "version": lambda value: isinstance(value, str),
+    "settings": lambda value: isinstance(value, dict),
+}
+_IMAGE_FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "name": _is_stem,
+    **dict.fromkeys(("qp", "width", "height", "bits"), is_integer),
+    **dict.fromkeys(("bpp", "psnr_y", "ssim_y"), _is_figure),
+    "checksums": lambda value: isinstance(value, dict),
+}
 
 
 def start(tree: Tree) -> dict[str, Record]:
@@ -112,16 +168,24 @@ def start(tree: Tree) -> dict[str, Record]:
     tree.records.mkdir(exist_ok=True)
     stored_header = tree.records / "header"
     if stored_header.is_file():
-        _refuse_other_settings(tree.folder, json.loads(stored_header.read_text()), header)
+        _refuse_other_settings(tree.folder, read_json(stored_header), header)
     else:
         write_atomically(stored_header, _to_json(header))
     return {**finished, **read_records(tree)}
 
 
 def read_records(tree: Tree) -> dict[str, Record]:
-    """Returns the records of an unfinished build by name."""
-    records = [json.loads(path.read_text()) for path in tree.records.glob("*.json")]
-    return {record["name"]: record for record in records}
+    """Returns the records of an unfinished build by name.
+
+    A record that cannot be used is as none: its image is coded again.
+    """
+    records: dict[str, Record] = {}
+    for path in sorted(tree.records.glob("*.json")):
+        with contextlib.suppress(ValueError):
+            record = read_json(path)
+            if _field_fault(record, _IMAGE_FIELDS) is None:
+                records[record["name"]] = record
+    return records
 
 
 def add_record(tree: Tree, record: Record) -> None:

@@ -65,7 +65,9 @@ def _verify_image(folder: Path, manifest: dict[str, Any], record: Record) -> lis
             "gt checksum": pixel_checksum(gt),
             "lq checksum": pixel_checksum(lq),
             "bitstream checksum": file_checksum(stream_path),
+            "qp": manifest["qp"],
             "bits": 8 * len(stream),
+            "bpp": round(8 * len(stream) / (gt.shape[0] * gt.shape[1]), 6),
             "size": (gt.shape[1], gt.shape[0]),
             **measure(lq, gt),
         }
@@ -74,11 +76,12 @@ def _verify_image(folder: Path, manifest: dict[str, Any], record: Record) -> lis
             seen["decoded bitstream"] = pixel_checksum(decoder.decode(stream, *gt.shape[:2]))
     except (ValueError, OSError) as error:
         return [f"{folder / name}: {' '.join(str(error).split())}"]
+    checksums = record["checksums"]
     expected = {
-        **{f"{part} checksum": record["checksums"][part] for part in ("gt", "lq", "bitstream")},
-        **{key: record[key] for key in ("bits", "psnr_y", "ssim_y")},
+        **{f"{part} checksum": checksums.get(part) for part in ("gt", "lq", "bitstream")},
+        **{key: record[key] for key in ("qp", "bits", "bpp", "psnr_y", "ssim_y")},
         "size": (record["width"], record["height"]),
-        "decoded bitstream": record["checksums"]["lq"],
+        "decoded bitstream": checksums.get("lq"),
     }
     return [
         f"{folder / name}: {key} is {value}, the manifest says {expected[key]}"

@@ -16,6 +16,7 @@ NUMPY_ONLY = (
     "armoe_jax.metrics",
     "armoe_jax.ops.resize",
     "armoe_jax.runtime.files",
+    "armoe_jax.runtime.json_files",
     "armoe_jax.runtime.progress",
     "input_pipeline",
 )

@@ -22,6 +22,7 @@ from flax import traverse_util
 from armoe_jax.convert import armoe_rules, check_variables, variable_shapes
 from armoe_jax.convert.atomic import refuse_existing, written_beside
 from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.runtime.json_files import read_json
 
 DESCRIPTION_FILE = "model.json"
 VARIABLES_FOLDER = "variables"
@@ -134,15 +135,19 @@ def _refuse_others(path: Path, *, overwrite: bool) -> None:
 def _read_description(path: Path) -> tuple[LoadedModel, dict[str, str]]:
     """Returns a model without variables yet, and their files' checksums."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
         if (values["format"], values["format_version"]) != (FORMAT, FORMAT_VERSION):
             raise ValueError(
                 f"it has format {values['format']!r}, version {values['format_version']!r}; "
                 f"{FORMAT!r}, version {FORMAT_VERSION} is read"
             )
-        config = ARMoEConfig.from_dict(values["config"])
-        model = LoadedModel(config, {}, values["provenance"], values["num_batches_tracked"])
-        return model, dict(values["files_sha256"])
+        parts = ("config", "provenance", "num_batches_tracked", "files_sha256")
+        config, provenance, counters, digests = (dict(values[part]) for part in parts)
+        if not all(type(count) is int and 0 <= count < 2**63 for count in counters.values()):
+            raise ValueError(f"num_batches_tracked={counters} has what is no count")
+        digests = {name: str(digest) for name, digest in digests.items()}
+        model = LoadedModel(ARMoEConfig.from_dict(config), {}, provenance, counters)
+        return model, digests
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"cannot read {path}: {type(error).__name__}: {error}") from error
 

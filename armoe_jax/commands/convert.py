@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ HELP = (
 KEYS = ("auto", "params", "params_ema")
 # Suffixes of other formats: DST would become a folder of that name, which nobody means.
 FOREIGN_SUFFIXES = (".bin", ".ckpt", ".h5", ".npz", ".npy", ".onnx", ".pkl", ".tar", ".zip")
+
+SHOWN_ARRAYS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--key", choices=KEYS, default="auto", help="which weights (default: %(default)s)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="refuse weights that are not finite (NaN or infinite) instead of warning of them",
+    )
     _add_architecture(parser.add_argument_group("architecture, where SRC does not show it"))
 
 
@@ -70,12 +78,26 @@ def run(args: argparse.Namespace) -> int:
         )
     refuse_existing(dst, overwrite=args.overwrite)
     model = load_weights(args.src, key=args.key, **_architecture(args))
+    _look_for_non_finite(model.variables, args.src, strict=args.strict)
     save_weights(dst, model, overwrite=args.overwrite)
     sys.stdout.write(
         f"{dst}: {model.num_parameters:,} parameters; config "
         f"{json.dumps(model.config.to_dict())}; source {json.dumps(model.provenance)}\n"
     )
     return 0
+
+
+def _look_for_non_finite(variables: Mapping[str, Any], src: str, *, strict: bool) -> None:
+    from armoe_jax.convert import list_non_finite
+
+    listed = list_non_finite(variables)
+    if not listed:
+        return
+    more = f" and {len(listed) - SHOWN_ARRAYS} more arrays" if len(listed) > SHOWN_ARRAYS else ""
+    message = f"{src} has weights that are not finite: {', '.join(listed[:SHOWN_ARRAYS])}{more}"
+    if strict:
+        raise ValueError(f"{message}; nothing was written (--strict)")
+    sys.stderr.write(f"warning: {message}; what such a network restores is not usable\n")
 
 
 def _architecture(args: argparse.Namespace) -> dict[str, Any]:

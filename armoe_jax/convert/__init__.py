@@ -13,6 +13,7 @@ from armoe_jax.convert.rules import (
     check_variables,
     export_variables,
     import_state_dict,
+    list_non_finite,
     variable_shapes,
 )
 from armoe_jax.convert.safetensors_io import read_safetensors, write_safetensors
@@ -28,6 +29,7 @@ __all__ = [
     "detect_config",
     "export_variables",
     "import_state_dict",
+    "list_non_finite",
     "pth_obstacles",
     "read_safetensors",
     "read_torch",

@@ -9,6 +9,9 @@ import numpy as np
 from armoe_jax.convert.armoe_rules import RELEASED_EXPERTS
 from armoe_jax.models.config import ARMoEConfig
 
+MAX_SIZE = 2**16
+"""Largest axis of a weight: shapes may declare more than a file holds."""
+
 _BLOCK = re.compile(r"layers\.(\d{1,5})\.blocks\.(\d{1,5})\.")
 
 
@@ -68,12 +71,13 @@ def _check_given(given: Mapping[str, Any]) -> None:
 def _dims(tensors: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int, ...]:
     if name not in tensors:
         raise ValueError(f"cannot detect the architecture: the tensor {name} is missing")
-    if tensors[name].ndim != ndim or 0 in tensors[name].shape:
+    shape = tensors[name].shape
+    if len(shape) != ndim or not all(1 <= size <= MAX_SIZE for size in shape):
         raise ValueError(
-            f"cannot detect the architecture: {name} has shape {tensors[name].shape}; {ndim} axes "
-            "of 1 or more are needed"
+            f"cannot detect the architecture: {name} has shape {shape}; {ndim} axes of 1 to "
+            f"{MAX_SIZE} are needed"
         )
-    return tensors[name].shape
+    return shape
 
 
 def _depth(tensors: Mapping[str, np.ndarray]) -> tuple[int, ...]:

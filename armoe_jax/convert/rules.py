@@ -204,6 +204,15 @@ def export_variables(
     return tensors
 
 
+def list_non_finite(variables: Mapping[str, Any]) -> list[str]:
+    """Lists the arrays that hold NaN or infinite numbers, such as "params/norm/scale (3 of 32)"."""
+    listed: list[str] = []
+    for path, array in _flatten(variables).items():
+        if bad := int(np.sum(~np.isfinite(array))):
+            listed.append(f"{path} ({bad} of {np.size(array)})")
+    return listed
+
+
 def _flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
     flat = traverse_util.flatten_dict(dict(variables), sep="/")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return cast(dict[str, Any], flat)

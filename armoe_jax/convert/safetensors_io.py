@@ -10,8 +10,10 @@ import safetensors
 from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
 
 from armoe_jax.convert.atomic import written_beside
+from armoe_jax.convert.torch_records import quote
 from armoe_jax.convert.torch_weights import strip_prefix
 from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.runtime.json_files import parse_json
 
 METADATA_KEY = "armoe_jax"
 FORMAT_VERSION = 1
@@ -79,10 +81,20 @@ def write_safetensors(
 def _parse(text: str | None) -> tuple[ARMoEConfig | None, dict[str, Any]]:
     if text is None:
         return None, {}
-    description = json.loads(text)
-    version = description["format_version"]
+    description = parse_json(text)
+    if not isinstance(description, dict):
+        raise ValueError(f"its metadata are a {type(description).__name__}, not an object")
+    description = cast(dict[str, Any], description)
+    version = description.get("format_version")
     if version != FORMAT_VERSION:
         raise ValueError(
-            f"its metadata have format version {version!r}; this program reads {FORMAT_VERSION}"
+            f"its metadata have format version {quote(version)}; this program reads "
+            f"{FORMAT_VERSION}"
         )
-    return ARMoEConfig.from_dict(description["config"]), description["provenance"]
+    config, provenance = description.get("config"), description.get("provenance")
+    if not isinstance(config, dict) or not isinstance(provenance, dict):
+        raise ValueError("its metadata lack the object config or the object provenance")
+    return (
+        ARMoEConfig.from_dict(cast(dict[str, Any], config)),
+        cast(dict[str, Any], provenance),
+    )

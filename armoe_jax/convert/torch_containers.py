@@ -7,7 +7,6 @@ the pickle only; bytes are read storage by storage on request.
 import io
 import mmap
 import re
-import reprlib
 import struct
 import zipfile
 from collections.abc import Generator
@@ -20,11 +19,15 @@ import numpy as np
 from jaxtyping import Shaped
 
 from armoe_jax.convert import torch_pickle
-from armoe_jax.convert.torch_pickle import Storage
+from armoe_jax.convert.torch_records import Storage, quote
 
 MAX_ENTRIES = 100_000
 """Most entries of an archive that is read; the full network has about 4,000 tensors."""
 
+# What the standard library raises at wrong sizes, positions (OSError, OverflowError), checksums.
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, EOFError, NotImplementedError, OSError, OverflowError, struct.error
+)  # fmt: skip
 ZIP_MAGIC = b"PK\x03\x04"
 _CENTRAL_ENTRY = re.compile(rb"PK\x01\x02")
 # The first pickle of torch.save's old format is this number, the second is the version.
@@ -55,7 +58,7 @@ def _open_zip(file: io.BufferedReader) -> Generator[zipfile.ZipFile]:
                 raise ValueError(f"its archive has more than {MAX_ENTRIES} entries")
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+    except (*_ZIP_ERRORS, ValueError) as error:
         raise ValueError(f"its zip archive is truncated or damaged ({error})") from error
     with archive:
         yield archive
@@ -72,8 +75,7 @@ class ZipContainer:
         if order in self._entries and self._read_entry(order) != b"little":
             raise ValueError("it was written on a big-endian machine, which is not supported")
         data = self._read_entry(f"{self._root}/data.pkl")
-        torch_pickle.scan(io.BytesIO(data))
-        self.contents, _ = torch_pickle.load(data)
+        self.contents, _ = torch_pickle.load(io.BytesIO(data))
 
     def read(self, storage: Storage) -> Shaped[np.ndarray, " n"]:
         """Returns the elements of a storage, read-only."""
@@ -104,7 +106,7 @@ class ZipContainer:
             del entry.CRC  # torch.save can leave checksums out; zipfile then has none to compare
         try:
             return self._archive.read(entry)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, struct.error) as error:
+        except _ZIP_ERRORS as error:
             raise ValueError(f"its entry {name} is damaged ({error})") from error
 
 
@@ -144,19 +146,17 @@ class LegacyContainer:
             self._read_pickles(mapped)
 
     def _read_pickles(self, mapped: mmap.mmap) -> None:
-        magic, _ = _next_pickle(mapped)
+        magic, _ = torch_pickle.load(mapped)
         if magic != LEGACY_MAGIC:
             raise ValueError(_wrong_magic(mapped[:8]))
-        version, _ = _next_pickle(mapped)
+        version, _ = torch_pickle.load(mapped)
         if version != LEGACY_VERSION:
-            raise ValueError(
-                f"its format has version {reprlib.repr(version)}; {LEGACY_VERSION} is read"
-            )
-        machine, _ = _next_pickle(mapped)
+            raise ValueError(f"its format has version {quote(version)}; {LEGACY_VERSION} is read")
+        machine, _ = torch_pickle.load(mapped)
         if not isinstance(machine, dict) or cast(Any, machine).get("little_endian") is not True:
             raise ValueError("it was written on a big-endian machine, which is not supported")
-        self.contents, storages = _next_pickle(mapped)
-        keys, _ = _next_pickle(mapped)
+        self.contents, storages = torch_pickle.load(mapped)
+        keys, _ = torch_pickle.load(mapped)
         self._offsets = _locate_storages(mapped, keys, storages)
 
     def read(self, storage: Storage) -> Shaped[np.ndarray, " n"]:
@@ -174,12 +174,6 @@ def _wrong_magic(head: bytes) -> str:
         f"it starts with {head[:8]!r}, so it is no file of torch.save (neither the zip format nor "
         "the older one)"
     )
-
-
-def _next_pickle(mapped: mmap.mmap) -> tuple[object, dict[str, Storage]]:
-    start = mapped.tell()
-    length = torch_pickle.scan(mapped)
-    return torch_pickle.load(mapped[start : start + length])
 
 
 def _locate_storages(

@@ -1,276 +1,337 @@
-"""Reads the pickles of a PyTorch file without PyTorch, and without running what they name.
+"""Reads the pickles of a PyTorch file without PyTorch, and without unpickling them.
 
-A pickle is a program: it may name any function of the installation and call it. Two gates keep
-that out. `scan` walks the opcodes, without performing them, up to the pickle's end and refuses
-every opcode and every name that a state dict does not need. `load` then unpickles with a table
-of the few allowed names; none of them stands for real PyTorch code, they build the records
-below. Records are tuples, so no pickle can change them or anything that they hold.
+A pickle is a program for a stack machine, and may name any function of the installation and call
+it. `load` is such a machine that knows only the opcodes and the names that a state dict needs, and
+refuses all others. None of these names stands for real PyTorch code; what they call makes the
+records of `torch_records`.
+
+A short pickle can also ask for much: a pair that holds the pair before it twice, sixty times over,
+takes 2^60 steps to hash, and a million tuples within each other end Python when one is hashed. So
+steps and depth are bounded, and only keys that are hashed and compared in no time are allowed.
 """
 
 import io
 import mmap
-import pickle
 import pickletools
-import reprlib
-from collections.abc import Callable
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeGuard, cast
+
+from armoe_jax.convert import torch_records
+from armoe_jax.convert.torch_records import (
+    MAX_NAME_LENGTH,
+    STORAGE_DTYPES,
+    RefusedError,
+    Storage,
+    StorageType,
+    quote,
+)
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """Longest pickle that is read; that of the full network with its buffers has 0.5 MB."""
 
-STORAGE_DTYPES = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-"""Class in the module torch -> NumPy's name of its element type."""
+MAX_STEPS = 2_000_000
+"""Most opcodes of a pickle: a tensor takes about 45, the full network has about 4,000."""
+
+MAX_DEPTH = 64
+"""Most containers within each other; a state dict within a training state needs about 5."""
+
+MAX_ARGUMENTS = 8
+"""Most arguments of a call: one long tuple of them could serve a million calls."""
+
+MAX_INTEGER_KEY = 2**16
+"""Optimizers number their parameters; large integers could be chosen to collide in a dict."""
 
 
-# Values out of a file: written out in full, nested ones could fill the memory.
-_short = reprlib.repr
-
-
-class Storage(NamedTuple):
-    """A flat block of elements, kept outside the pickle.
-
-    Attributes:
-        key: Its name in the file.
-        dtype: Element type, by NumPy's name.
-        num_elements: Its length.
-    """
-
-    key: str
-    dtype: str
-    num_elements: int
-
-
-class TensorRecord(NamedTuple):
-    """A tensor as the pickle describes it: a strided view of a storage (units: elements)."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-    @property
-    def num_elements(self) -> int:
-        """Product of the shape."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
-
-
-def scan(stream: io.BytesIO | mmap.mmap) -> int:
-    """Walks one pickle from the stream's position to its end without performing it.
+def load(stream: io.BytesIO | mmap.mmap) -> tuple[object, dict[str, Storage]]:
+    """Reads one pickle, from the stream's position to the pickle's end.
 
     Args:
         stream: Positioned at the pickle's first byte; left behind its last one.
-
-    Returns:
-        The pickle's length in bytes.
-
-    Raises:
-        ValueError: It is truncated or too long, or has an opcode or a name that state dicts do
-            not need; the message gives the name.
-    """
-    start = stream.tell()
-    try:
-        opcodes = pickletools.genops(cast(Any, stream))
-        for index, (opcode, argument, position) in enumerate(opcodes):
-            _check_opcode(opcode.name, argument, index)
-            if (position or 0) - start > MAX_PICKLE_BYTES:
-                raise _RefusedError(f"its pickle is longer than {MAX_PICKLE_BYTES} bytes")
-    except _RefusedError:
-        raise
-    except Exception as error:
-        raise ValueError(f"its pickle is damaged or truncated ({_one_line(error)})") from error
-    return stream.tell() - start
-
-
-def load(data: bytes) -> tuple[object, dict[str, Storage]]:
-    """Unpickles one pickle that `scan` has accepted.
 
     Returns:
         The object, with dicts in place of ordered dicts and `TensorRecord` in place of tensors;
         and every storage that it names, by key.
 
     Raises:
-        ValueError: A name is not allowed, or the pickle is not well-formed.
+        ValueError: It is truncated or malformed, exceeds a limit, or has an opcode or a name that
+            state dicts do not need; the message gives the name.
     """
-    unpickler = _AllowListUnpickler(io.BytesIO(data))
+    machine = _Machine()
+    for opcode, argument in _opcodes(stream):
+        machine.step(opcode, argument)
+    return machine.pop(), machine.storages
+
+
+def _opcodes(stream: io.BytesIO | mmap.mmap) -> Iterator[tuple[str, Any]]:
+    """Yields the names and arguments of the opcodes before the last, STOP."""
+    start = stream.tell()
     try:
-        return unpickler.load(), unpickler.storages
-    except _RefusedError:
+        for opcode, argument, position in pickletools.genops(cast(Any, stream)):
+            if (position or 0) - start > MAX_PICKLE_BYTES:
+                raise RefusedError(f"its pickle is longer than {MAX_PICKLE_BYTES} bytes")
+            if opcode.name != "STOP":
+                yield opcode.name, argument
+    except RefusedError:
         raise
     except Exception as error:
-        raise ValueError(f"its pickle is not a state dict's ({_one_line(error)})") from error
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"its pickle is damaged or truncated ({line})") from error
 
 
-class _RefusedError(ValueError):
-    """Tells our own refusals from errors of the standard library while unpickling."""
+class _Function(NamedTuple):
+    """Stands for a function that a pickle may call."""
+
+    call: Callable[..., object]
 
 
-class _StorageType(NamedTuple):
-    """Stands for a storage class, such as torch.FloatStorage."""
-
-    dtype: str
+class _OrderedDictType(NamedTuple):
+    """Stands for collections.OrderedDict."""
 
 
-class _Builder(NamedTuple):
-    """Stands for a function that a pickle may call; a tuple, hence not to be altered by it."""
+class _Machine:
+    """Performs opcodes on a stack, with marks and a memo."""
 
-    build: Callable[..., object]
+    def __init__(self) -> None:
+        self.storages: dict[str, Storage] = {}
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+        self._steps = 0
+        # What is known of containers, by identity; they are kept, so that each stays theirs.
+        self._depths: dict[int, int] = {}
+        self._enclosed: set[int] = set()
+        self._kept: list[object] = []
 
-    def __call__(self, *args: object) -> object:
-        return self.build(*args)
+    def step(self, opcode: str, argument: Any) -> None:
+        """Performs an opcode, or refuses it."""
+        self._count(1)
+        if opcode in _ACTIONS:
+            _ACTIONS[opcode](self, argument)
+        elif opcode in _LITERALS:
+            self._stack.append(argument)
+        elif opcode not in _WITHOUT_EFFECT:
+            what = "" if argument is None else f" {quote(str(argument).replace(' ', '.'))}"
+            raise RefusedError(
+                f"its pickle uses the opcode {opcode}{what}, which state dicts do not need"
+            )
+
+    def pop(self) -> Any:
+        """Takes the last value after the last mark."""
+        if len(self._stack) <= (self._marks[-1] if self._marks else 0):
+            raise _malformed("a value is missing on its stack")
+        return self._stack.pop()
+
+    def pop_to_mark(self) -> list[Any]:
+        """Takes the last mark and the values after it."""
+        if not self._marks:
+            raise _malformed("a mark is missing on its stack")
+        start = self._marks.pop()
+        values = self._stack[start:]
+        del self._stack[start:]
+        return values
+
+    def push(self, value: object) -> None:
+        """Puts a value on the stack."""
+        self._stack.append(value)
+
+    def mark(self) -> None:
+        """Notes the height of the stack."""
+        self._marks.append(len(self._stack))
+
+    def put(self, index: int | None = None) -> None:
+        """Notes the last value in the memo, under its length by default."""
+        self._stack.append(value := self.pop())
+        self._memo[len(self._memo) if index is None else index] = value
+
+    def get(self, index: int) -> None:
+        """Puts a noted value on the stack."""
+        if index not in self._memo:
+            raise _malformed(f"its memo has no value {index}")
+        self._stack.append(self._memo[index])
+
+    def push_tuple(self, values: Sequence[object]) -> None:
+        """Puts a tuple on the stack."""
+        self._enclose(made := tuple(values), made)
+        self._stack.append(made)
+
+    def push_last(self, count: int) -> None:
+        """Puts the last values into a tuple."""
+        self.push_tuple([self.pop() for _ in range(count)][::-1])
+
+    def extend(self, values: Sequence[object]) -> None:
+        """Adds values to the list that is last on the stack."""
+        target = self._open(list)
+        self._enclose(target, values)
+        target.extend(values)
+
+    def update(self, values: Sequence[object]) -> None:
+        """Adds keys and values, in turns, to the dict that is last on the stack."""
+        target = self._open(dict)
+        if len(values) % 2:
+            raise _malformed("a dict has a key without a value")
+        keys, values = values[::2], values[1::2]
+        for key in keys:
+            _check_key(key)
+        self._enclose(target, values)
+        target.update(zip(keys, values, strict=True))
+
+    def push_name(self, module: object, name: object) -> None:
+        """Puts what stands for a class or function on the stack."""
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise _malformed("a name is no text")
+        if (module, name) not in _ALLOWED_NAMES:
+            raise RefusedError(
+                f"its pickle names {quote(f'{module}.{name}')}, which is not needed for tensors "
+                "and could run code; nothing was run. Only tensors in plain or ordered dicts are "
+                "read"
+            )
+        self._stack.append(_ALLOWED_NAMES[module, name])
+
+    def reduce(self) -> None:
+        """Calls what a name stands for."""
+        arguments, function = self.pop(), self.pop()
+        if not isinstance(arguments, tuple):
+            raise _malformed("a call has no tuple of arguments")
+        arguments = cast(tuple[Any, ...], arguments)
+        if len(arguments) > MAX_ARGUMENTS:
+            raise _malformed(f"a call has {len(arguments)} arguments")
+        if isinstance(function, _OrderedDictType):
+            self._stack.append({})
+            self.update(self._flat_pairs(arguments))
+        elif isinstance(function, _Function):
+            try:
+                self._stack.append(function.call(*arguments))
+            except TypeError:
+                raise _malformed(f"a call has {len(arguments)} arguments") from None
+        else:
+            raise _malformed(f"{quote(function)} is no function")
+
+    def drop_state(self) -> None:
+        """Drops attributes: PyTorch notes the modules' versions as one of an ordered dict."""
+        self.pop()
+        self._open(dict)
+
+    def push_storage(self) -> None:
+        """Puts the storage that a persistent id describes on the stack."""
+        storage = torch_records.build_storage(self.pop())
+        known = self.storages.setdefault(storage.key, storage)
+        if known != storage:
+            raise RefusedError(f"its pickle declares storage {quote(storage.key)} in two ways")
+        self._stack.append(known)
+
+    def _count(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise RefusedError(f"its pickle takes more than {MAX_STEPS} steps")
+
+    def _open(self, kind: type) -> Any:
+        """Returns the container that is last on the stack and in no other yet."""
+        self._stack.append(target := self.pop())
+        if type(target) is not kind:
+            raise _malformed(f"{quote(target)} is treated as a {kind.__name__}")
+        if id(target) in self._enclosed:
+            raise RefusedError(f"its pickle changes a {kind.__name__} that is in another container")
+        return target
+
+    def _enclose(self, container: object, values: Sequence[object]) -> None:
+        """Notes that a container holds values; they keep their depth from then on."""
+        depth = max(self._depths.get(id(container), 1), 1)
+        for value in values:
+            if value is container:
+                raise RefusedError(f"its pickle has a {type(container).__name__} within itself")
+            if isinstance(value, (tuple, list, dict)):
+                self._enclosed.add(id(cast(object, value)))
+                depth = max(depth, self._depths.get(id(cast(object, value)), 1) + 1)
+        if depth > MAX_DEPTH:
+            raise RefusedError(f"its pickle has more than {MAX_DEPTH} containers within each other")
+        if id(container) not in self._depths:
+            self._kept.append(container)
+        self._depths[id(container)] = depth
+
+    def _flat_pairs(self, arguments: tuple[Any, ...]) -> list[object]:
+        """Returns the keys and values of OrderedDict's only argument, pairs in a list."""
+        pairs: Any = arguments[0] if len(arguments) == 1 else ()
+        if len(arguments) > 1 or not _is_sequence(pairs):
+            raise _malformed("an ordered dict is not made of a list of pairs")
+        self._count(len(pairs))
+        if not all(_is_sequence(pair) and len(pair) == 2 for pair in pairs):
+            raise _malformed("an ordered dict is not made of a list of pairs")
+        return [part for pair in pairs for part in pair]
 
 
-class _Entries(dict[Any, Any]):
-    """Stands for OrderedDict; drops attributes (PyTorch notes the modules' versions there)."""
-
-    def __setstate__(self, state: object) -> None:
-        pass
+def _malformed(why: str) -> RefusedError:
+    return RefusedError(f"its pickle is not a state dict's: {why}")
 
 
-def _build_tensor(
-    storage: object, offset: object, shape: object, stride: object, *_: object
-) -> TensorRecord:
-    """Checks and records the arguments of PyTorch's tensor constructors.
-
-    What may follow them (requires_grad, hooks, metadata) does not concern the values.
-    """
-    if not isinstance(storage, Storage):
-        raise _RefusedError("a tensor in its pickle has no storage")
-    if not (_is_count(offset) and _are_counts(shape) and _are_counts(stride)):
-        raise _RefusedError(
-            f"a tensor in its pickle has offset {_short(offset)}, shape {_short(shape)}, stride "
-            f"{_short(stride)}; integers of 0 or more are needed"
-        )
-    record = TensorRecord(storage, offset, tuple(shape), tuple(stride))  # type: ignore[arg-type]
-    _check_bounds(record)
-    return record
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, (list, tuple))
 
 
-def _check_bounds(record: TensorRecord) -> None:
-    if len(record.shape) != len(record.stride) or len(record.shape) > 32:
-        raise _RefusedError(f"a tensor has shape {record.shape} but stride {record.stride}")
-    if record.num_elements == 0:
+def _check_key(key: object) -> None:
+    if isinstance(key, str) and len(key) <= MAX_NAME_LENGTH:
         return
-    steps = zip(record.shape, record.stride, strict=True)
-    last = record.offset + sum((size - 1) * stride for size, stride in steps)
-    if last >= record.storage.num_elements:
-        raise _RefusedError(
-            f"a tensor of shape {record.shape}, stride {record.stride}, offset {record.offset} "
-            f"reaches past the end of its storage {record.storage.key!r} of "
-            f"{record.storage.num_elements} elements"
-        )
-
-
-def _build_parameter(data: object, *_: object) -> TensorRecord:
-    if not isinstance(data, TensorRecord):
-        raise _RefusedError("a parameter in its pickle holds no tensor")
-    return data
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _are_counts(values: object) -> bool:
-    if not isinstance(values, (tuple, list)):
-        return False
-    return all(_is_count(value) for value in cast(list[Any], values))
+    if type(key) is int and 0 <= key < MAX_INTEGER_KEY:
+        return
+    raise RefusedError(
+        f"its pickle has a dict with the key {quote(key)}; keys are names of at most "
+        f"{MAX_NAME_LENGTH} characters, or integers from 0 to {MAX_INTEGER_KEY - 1}"
+    )
 
 
 _ALLOWED_NAMES: dict[tuple[str, str], object] = {
-    ("collections", "OrderedDict"): _Entries,
-    ("torch._utils", "_rebuild_tensor"): _Builder(_build_tensor),
-    ("torch._utils", "_rebuild_tensor_v2"): _Builder(_build_tensor),
-    ("torch._utils", "_rebuild_parameter"): _Builder(_build_parameter),
-    **{("torch", name): _StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()},
+    ("collections", "OrderedDict"): _OrderedDictType(),
+    ("torch._utils", "_rebuild_tensor"): _Function(torch_records.build_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): _Function(torch_records.build_tensor),
+    ("torch._utils", "_rebuild_parameter"): _Function(torch_records.build_parameter),
+    **{("torch", name): StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()},
 }
 
-_OPCODE_NAMES = """
-    PROTO FRAME STOP MARK MEMOIZE PUT BINPUT LONG_BINPUT GET BINGET LONG_BINGET POP POP_MARK
-    NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT
-    STRING BINSTRING SHORT_BINSTRING UNICODE SHORT_BINUNICODE BINUNICODE BINUNICODE8
-    SHORT_BINBYTES BINBYTES
-    EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST LIST APPEND APPENDS
-    EMPTY_DICT DICT SETITEM SETITEMS GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID
-"""
-_ALLOWED_OPCODES = frozenset(_OPCODE_NAMES.split())
-"""Plain values, containers, the memo, and what tensors and ordered dicts are made with."""
+_LITERALS = frozenset(
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "SHORT_BINBYTES", "BINBYTES"),
+        *("UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+    )
+)
+_WITHOUT_EFFECT = frozenset(["PROTO", "FRAME"])
 
 
-_PUTS = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
+def _push_dict(machine: _Machine, values: Sequence[object]) -> None:
+    machine.push({})
+    machine.update(values)
 
 
-def _check_opcode(opcode: str, argument: object, index: int) -> None:
-    if opcode not in _ALLOWED_OPCODES:
-        what = "" if argument is None else f" {str(argument).replace(' ', '.')!r}"
-        raise _RefusedError(
-            f"its pickle uses the opcode {opcode}{what}, which state dicts do not need"
-        )
-    if opcode == "GLOBAL":
-        module, _, name = str(argument).partition(" ")
-        _look_up(module, name)
-    # The memo is an array as long as the largest index: an honest pickle counts up from 0.
-    if opcode in _PUTS and isinstance(argument, int) and argument > index:
-        raise _RefusedError(f"its pickle has the memo index {argument} after {index} opcodes")
+def _push_list(machine: _Machine, values: Sequence[object]) -> None:
+    machine.push([])
+    machine.extend(values)
 
 
-def _look_up(module: str, name: str) -> object:
-    try:
-        return _ALLOWED_NAMES[module, name]
-    except KeyError:
-        raise _RefusedError(
-            f"its pickle names {module}.{name}, which is not needed for tensors and could run "
-            "code; nothing was run. Only tensors in plain or ordered dicts are read"
-        ) from None
-
-
-class _AllowListUnpickler(pickle.Unpickler):
-    def __init__(self, stream: io.BytesIO):
-        super().__init__(stream)
-        self.storages: dict[str, Storage] = {}
-
-    def find_class(self, module_name: str, global_name: str, /) -> Any:
-        return _look_up(module_name, global_name)
-
-    def persistent_load(self, pid: Any, /) -> Storage:
-        storage = _parse_persistent_id(pid)
-        known = self.storages.setdefault(storage.key, storage)
-        if known != storage:
-            raise _RefusedError(f"its pickle declares storage {storage.key!r} in two ways")
-        return known
-
-
-def _parse_persistent_id(pid: Any) -> Storage:
-    """Reads ("storage", class, key, device, length), in old files followed by a view or None."""
-    fields: list[Any] = list(cast(tuple[Any, ...], pid)) if isinstance(pid, tuple) else []
-    if len(fields) not in (5, 6) or fields[0] != "storage":
-        raise _RefusedError(
-            f"its pickle has the persistent id {_short(fields)}; a storage is needed"
-        )
-    _, kind, key, _, num_elements = fields[:5]
-    if len(fields) == 6 and fields[5] is not None:
-        raise _RefusedError(
-            f"storage {_short(key)} is a view of another one; save it with a newer torch"
-        )
-    if not isinstance(kind, _StorageType) or not isinstance(key, str):
-        raise _RefusedError(f"its pickle has a storage of kind {_short(kind)}, key {_short(key)}")
-    if not _is_count(num_elements):
-        raise _RefusedError(f"storage {key!r} has length {_short(num_elements)}")
-    return Storage(key, kind.dtype, num_elements)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+_ACTIONS: dict[str, Callable[[_Machine, Any], object]] = {
+    "MARK": lambda m, _: m.mark(),
+    "POP": lambda m, _: m.pop(),
+    "POP_MARK": lambda m, _: m.pop_to_mark(),
+    "NONE": lambda m, _: m.push(None),
+    "NEWTRUE": lambda m, _: m.push(True),
+    "NEWFALSE": lambda m, _: m.push(False),
+    "MEMOIZE": lambda m, _: m.put(),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    "EMPTY_TUPLE": lambda m, _: m.push_last(0),
+    "TUPLE1": lambda m, _: m.push_last(1),
+    "TUPLE2": lambda m, _: m.push_last(2),
+    "TUPLE3": lambda m, _: m.push_last(3),
+    "TUPLE": lambda m, _: m.push_tuple(m.pop_to_mark()),
+    "EMPTY_LIST": lambda m, _: _push_list(m, ()),
+    "LIST": lambda m, _: _push_list(m, m.pop_to_mark()),
+    "APPEND": lambda m, _: m.extend([m.pop()]),
+    "APPENDS": lambda m, _: m.extend(m.pop_to_mark()),
+    "EMPTY_DICT": lambda m, _: _push_dict(m, ()),
+    "DICT": lambda m, _: _push_dict(m, m.pop_to_mark()),
+    "SETITEM": lambda m, _: m.update([m.pop(), m.pop()][::-1]),
+    "SETITEMS": lambda m, _: m.update(m.pop_to_mark()),
+    "GLOBAL": lambda m, names: m.push_name(*str(names).split(" ", 1)),
+    "STACK_GLOBAL": lambda m, _: m.push_name(*[m.pop(), m.pop()][::-1]),
+    "REDUCE": lambda m, _: m.reduce(),
+    "BUILD": lambda m, _: m.drop_state(),
+    "BINPERSID": lambda m, _: m.push_storage(),
+}

@@ -1,7 +1,6 @@
 """State dicts out of .pth files, as NumPy arrays."""
 
 import itertools
-import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from armoe_jax.convert.torch_containers import Container, dtype_of, open_container
-from armoe_jax.convert.torch_pickle import TensorRecord
+from armoe_jax.convert.torch_records import TensorRecord, quote
 
 KEYS = ("auto", "params", "params_ema")
 """Which weights of a file: "auto" is the moving average if present, else the raw ones."""
@@ -122,5 +121,4 @@ def _view(elements: np.ndarray, record: TensorRecord) -> np.ndarray:
 
 def _some(names: Iterable[object]) -> str:
     first = list(itertools.islice(names, 9))
-    shown = [repr(name[:80]) if isinstance(name, str) else reprlib.repr(name) for name in first]
-    return f"{', '.join(shown[:8])}{' and more' if len(first) > 8 else ''}"
+    return f"{', '.join(map(quote, first[:8]))}{' and more' if len(first) > 8 else ''}"

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from armoe_jax.convert.atomic import written_beside
-from armoe_jax.convert.torch_pickle import STORAGE_DTYPES
+from armoe_jax.convert.torch_records import STORAGE_DTYPES
 
 _STORAGE_CLASSES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 _ROOT = "archive"

@@ -1,6 +1,8 @@
 """The architecture of one network, as a frozen record that is checked when it is made."""
 
 import dataclasses
+import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +11,19 @@ from armoe_jax.experts import EXPERTS
 UPSAMPLERS = ("icar", "lightSR", "")
 RESIDUAL_FORMS = ("1conv", "3conv")
 _FLOAT_FIELDS = ("mlp_ratio", "qk_scale", "drop_rate", "attn_drop_rate", "img_range")
+
+_HUGE = 1e30
+_QUOTE = reprlib.Repr()
+_QUOTE.maxtuple = _QUOTE.maxlist = 32
+
+MAX_WIDTH = 2**16
+"""Largest embed_dim and upscale."""
+
+MAX_BLOCKS = 1000
+"""Most blocks of all groups together; the full network has 36."""
+
+MAX_WINDOW_TOKENS = 4096
+"""Largest window, in pixels; tables of all its pairs are made. The published ones have 256."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +128,58 @@ def _plain(name: str, value: Any) -> Any:
     """Turns lists into tuples, and whole numbers into floats where a field is a float."""
     if isinstance(value, list):
         value = tuple(value)
-    if isinstance(value, tuple):
-        return tuple(map(float, value)) if name == "quality_range" else value
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if is_whole and name in _FLOAT_FIELDS else value
+    _check_type(name, value)
+    if name == "quality_range":
+        return tuple(map(float, value))
+    return float(value) if _is_integer(value) and name in _FLOAT_FIELDS else value
+
+
+def _check_type(name: str, value: Any) -> None:
+    """Checks a value out of a file, which no annotation has kept from being of another type."""
+    if name in ("in_chans", "embed_dim", "upscale"):
+        _require(_is_integer(value), name, value, "an integer")
+    elif name in ("depth", "num_heads", "split_size"):
+        is_sequence = isinstance(value, tuple) and all(map(_is_integer, value))
+        _require(is_sequence, name, value, "integers, such as (2, 2)")
+    elif name in _FLOAT_FIELDS:
+        is_absent = name == "qk_scale" and value is None
+        _require(is_absent or _is_number(value), name, value, "a finite number")
+    elif name == "quality_range":
+        is_sequence = isinstance(value, tuple) and all(map(_is_number, value))
+        _require(is_sequence, name, value, "finite numbers")
+    elif name == "experts":
+        is_sequence = isinstance(value, tuple) and all(isinstance(e, str) for e in value)
+        _require(is_sequence, name, value, f"names out of {tuple(EXPERTS)}")
+    elif name in ("qkv_bias", "global_skip"):
+        _require(isinstance(value, bool), name, value, "true or false")
+    else:
+        _require(isinstance(value, str), name, value, "text")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    # Integers of any size compare; few would survive becoming floats. NaN does not compare.
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and -_HUGE < value < _HUGE
 
 
 def _check(config: ARMoEConfig) -> None:
     c = config
+    for name in _FLOAT_FIELDS:
+        value = getattr(c, name)
+        _require(value is None or -_HUGE < value < _HUGE, name, value, "a finite number")
     _require(c.in_chans in (1, 3), "in_chans", c.in_chans, "1 or 3")
-    _require(c.embed_dim >= 2 and c.embed_dim % 2 == 0, "embed_dim", c.embed_dim, "even, 2 or more")
+    _require(
+        2 <= c.embed_dim <= MAX_WIDTH and c.embed_dim % 2 == 0,
+        "embed_dim",
+        c.embed_dim,
+        f"even, 2 to {MAX_WIDTH}",
+    )
     _require(len(c.depth) > 0 and min(c.depth) > 0, "depth", c.depth, "at least one block a group")
+    _require(sum(c.depth) <= MAX_BLOCKS, "depth", c.depth, f"at most {MAX_BLOCKS} blocks together")
     _require(
         len(c.num_heads) == len(c.depth), "num_heads", c.num_heads, f"one a group ({len(c.depth)})"
     )
@@ -146,7 +202,7 @@ def _check(config: ARMoEConfig) -> None:
     )
     if c.resi_connection == "3conv":
         _require(c.embed_dim >= 4, "embed_dim", c.embed_dim, "4 or more with '3conv'")
-    _require(c.upscale >= 1, "upscale", c.upscale, "1 or more")
+    _require(1 <= c.upscale <= MAX_WIDTH, "upscale", c.upscale, f"1 to {MAX_WIDTH}")
     _require(c.img_range > 0, "img_range", c.img_range, "positive")
     _require(
         len(c.split_size) == 2 and min(c.split_size) > 0,
@@ -154,15 +210,21 @@ def _check(config: ARMoEConfig) -> None:
         c.split_size,
         "window height and width, both positive",
     )
+    _require(
+        math.prod(c.split_size) <= MAX_WINDOW_TOKENS,
+        "split_size",
+        c.split_size,
+        f"a window of at most {MAX_WINDOW_TOKENS} pixels",
+    )
     for name in ("drop_rate", "attn_drop_rate"):
         value = getattr(c, name)
         _require(0 <= value < 1, name, value, "in [0, 1)")
     ends = c.quality_range
     _require(
-        not ends or (len(ends) == 2 and ends[0] != ends[1]),
+        not ends or (len(ends) == 2 and ends[0] != ends[1] and all(map(math.isfinite, ends))),
         "quality_range",
         ends,
-        "empty, or two qualities: of the mildest and of the strongest coding",
+        "empty, or two finite qualities: of the mildest and of the strongest coding",
     )
     unknown = [name for name in c.experts if name not in EXPERTS]
     _require(not unknown, "experts", c.experts, f"names out of {tuple(EXPERTS)}")
@@ -171,4 +233,4 @@ def _check(config: ARMoEConfig) -> None:
 
 def _require(condition: bool, name: str, value: Any, allowed: str) -> None:
     if not condition:
-        raise ValueError(f"{name}={value!r} is not allowed; it must be {allowed}")
+        raise ValueError(f"{name}={_QUOTE.repr(value)} is not allowed; it must be {allowed}")

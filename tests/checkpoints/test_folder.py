@@ -128,6 +128,13 @@ def test_folder_without_description(tmp_path):
         load_model(tmp_path)
 
 
+def nested(depth):
+    value = {}
+    for _ in range(depth):
+        value = {"origin": value}
+    return value
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -135,6 +142,11 @@ def test_folder_without_description(tmp_path):
         (lambda d: d.pop("config"), "config"),
         (lambda d: d["config"].update(embed_dim=3), "embed_dim=3"),
         (lambda d: d["config"].update(mlp_ratio=2.0), "do not fit the architecture"),
+        (lambda d: d.update(config=[]), "do not fit the architecture"),
+        (lambda d: d.update(config=3), "not iterable"),
+        (lambda d: d.update(provenance=nested(200)), "nested more than 100 levels"),
+        (lambda d: d.update(num_batches_tracked={"x": -1}), "no count"),
+        (lambda d: d["config"].update(depth=[10**9]), "at most 1000 blocks"),
         (lambda d: d["files_sha256"].popitem(), "changed since it was written"),
     ],
 )

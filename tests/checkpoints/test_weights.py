@@ -227,6 +227,20 @@ class TestCommand:
         assert cli.main(["convert", str(released), str(target), "--overwrite"]) == 0
         assert_same_model(load_weights(target), load_weights(released))
 
+    def test_weights_that_are_not_finite(self, tmp_path, released, capsys):
+        model = load_weights(released)
+        kernel = model.variables["params"]["conv_first"]["kernel"]
+        kernel[0, 0, 0, :2] = np.nan, np.inf
+        save_weights(tmp_path / "bad.safetensors", model)
+        words = ["convert", str(tmp_path / "bad.safetensors"), str(tmp_path / "x.safetensors")]
+        assert cli.main([*words, "--strict"]) == 2
+        # conv_first has 3 x 3 x 3 x 32 = 864 weights.
+        assert "not finite: params/conv_first/kernel (2 of 864)" in capsys.readouterr().err
+        assert not (tmp_path / "x.safetensors").exists()
+        assert cli.main(words) == 0
+        assert capsys.readouterr().err.startswith("warning: ")
+        assert_same_model(load_weights(tmp_path / "x.safetensors"), model)
+
     def test_suffix_of_another_format(self, tmp_path, released, capsys):
         assert cli.main(["convert", str(released), str(tmp_path / "x.onnx")]) == 2
         assert "give .pth, .safetensors, or a folder" in capsys.readouterr().err

@@ -27,6 +27,10 @@ def state_of(config, *, constants=True):
     }
 
 
+def expanded(*shape):
+    return np.broadcast_to(np.float32(0), shape)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -144,6 +148,11 @@ def test_unknown_keyword_is_a_type_error():
             ),
             "rpe_biases is no table",
         ),
+        # A .pth may declare any shape over one number; each of these took minutes and gigabytes.
+        (
+            lambda state: state.update({"conv_first.weight": expanded(2**27, 1, 1, 1)}),
+            "axes of 1 to 65536",
+        ),
     ],
 )
 def test_other_state_dicts_are_refused(change, message):
@@ -152,6 +161,16 @@ def test_other_state_dicts_are_refused(change, message):
     with pytest.raises(ValueError, match=r"no ARMoE|cannot detect") as caught:
         detect_config(state)
     assert message in str(caught.value)
+
+
+def test_more_than_a_network_can_have():
+    state = state_of(BASE) | {"layers.1.blocks.99999.x": np.zeros(1)}
+    with pytest.raises(ValueError, match="at most 1000 blocks"):
+        detect_config(state)
+    # (2 * 2000 - 1)^2 offsets, the first (-1999, -1999).
+    table = np.broadcast_to(np.float32(-1999), (3999**2, 2))
+    with pytest.raises(ValueError, match="at most 4096 pixels"):
+        detect_config(state_of(BASE) | {"layers.0.blocks.0.attn.attns.0.rpe_biases": table})
 
 
 def test_upscale_must_be_a_whole_number():

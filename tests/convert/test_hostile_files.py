@@ -4,6 +4,7 @@ import collections
 import contextlib
 import os
 import pickle
+import re
 import struct
 import zipfile
 
@@ -119,8 +120,17 @@ def rebuild_function():
         (b"K\x05Q", "persistent id"),
         (b"(X\x06\0\0\0moduleNNNNtQ", "persistent id"),
         (b"(X\x07\0\0\0storageK\x01X\x01\0\0\x000NK\x01tQ", "kind 1"),
-        # An index that would make the unpickler's memo take 32 GB.
-        (b"}r\xff\xff\xff\x7f", "memo index 2147483647"),
+        # An index that would make the standard unpickler's memo take 32 GB.
+        (b"}r\xff\xff\xff\x7f", "no dict with tensors"),
+        # Values that are not there.
+        (b"h\x07", "memo has no value 7"),
+        (b"a", "value is missing"),
+        (b"t", "mark is missing"),
+        (b"}(K\x01u", "key without a value"),
+        (b"K\x01(s", "value is missing"),
+        # Changing what is in another container: its depth would no longer be known.
+        (b"]q\0]h\0ah\0K\x01a", "changes a list that is in another"),
+        (b"]q\0h\0a", "has a list within itself"),
         # No opcodes, an end too early.
         (b"\xff\xfe", "damaged or truncated"),
         (b"X\xff\xff\xff\x7fabc", "damaged or truncated"),
@@ -139,6 +149,85 @@ def test_nested_values_do_not_fill_memory_with_their_text(torch_files):
     )
     path = torch_files.raw_zip({"data.pkl": b"\x80\x02" + levels + b"Q" + pickle.STOP})
     assert "persistent id" in refusal(path)
+
+
+def pyramid(levels):
+    """Pairs of the pair below, twice: 2^levels steps to hash or to write out."""
+    return b"N" + b"q\0h\0\x86" * levels
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        (pyramid(59), r"key \(\(\("),
+        (b")" + b"\x85" * 60, r"key \(\(\("),
+        (b"N", "key None"),
+        (b"G" + bytes(8), r"key 0\.0"),
+        (b"\x88", "key True"),
+        (b"J\xff\xff\xff\xff", "key -1"),
+        (b"J\0\0\x01\0", "key 65536"),
+        (b"X" + struct.pack("<I", 1025) + b"x" * 1025, "key 'xxx"),
+        (ordered_dict_class(), "key _OrderedDictType"),
+    ],
+)
+@pytest.mark.parametrize(
+    "form", [b"}%sNs", b"}(%sNu", b"(%sNd", ordered_dict_class() + b"]%sN\x86a\x85R"]
+)
+def test_only_names_and_small_numbers_are_keys(torch_files, form, key, shown):
+    # The first pyramid took 2^59 steps to hash.
+    path = torch_files.raw_zip({"data.pkl": b"\x80\x02" + form % key + pickle.STOP})
+    assert re.search(shown, refusal(path))
+
+
+def test_keys_of_training_states_are_read(torch_files):
+    state = {"params": torch_files.state(ARRAYS), "optimizer": {0: {"step": 1}, 65535: {}}}
+    assert list(read_torch(torch_files.zip(state)).tensors) == ["weight"]
+
+
+@pytest.mark.parametrize(
+    ("start", "around"), [(b")", b"\x85"), (b"]", b"q\0]h\0a"), (b"}", b"q\0}X\1\0\0\0kh\0s")]
+)
+def test_depth_is_bounded(torch_files, start, around):
+    # A million tuples within each other, as a key, ended Python.
+    for depth, word in ((64, "not a state dict|no state dict"), (65, "more than 64 containers")):
+        body = b"\x80\x02" + start + around * (depth - 1) + pickle.STOP
+        assert re.search(word, refusal(torch_files.raw_zip({"data.pkl": body})))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"N0" * 600,
+        # A list of 100 pairs, copied twelve times into ordered dicts.
+        b"](" + b"X\1\0\0\0kN\x86" * 100 + b"eq\0" + (ordered_dict_class() + b"h\0\x85R0") * 12,
+    ],
+)
+def test_steps_are_bounded(torch_files, monkeypatch, body):
+    path = torch_files.raw_zip({"data.pkl": b"\x80\x02" + body + pickle.STOP})
+    assert "state dict" in refusal(path)
+    monkeypatch.setattr(torch_pickle, "MAX_STEPS", 1000)
+    assert "more than 1000 steps" in refusal(path)
+
+
+def test_long_tuples_are_not_looked_through_again_and_again(torch_files):
+    # Each call would cost as much as the tuple is long; the length alone decides.
+    long = b"(" + b"K\x01" * 100 + b"tq\0"
+    storage = b"(X\7\0\0\0storage" + pickle.GLOBAL + b"torch\nFloatStorage\nX\1\0\0\x000NK\1tQ"
+    calls = {
+        rebuild_function() + b"h\0R": "a call has 100 arguments",
+        rebuild_function() + b"(" + storage + b"K\0h\0h\0\x89NtR": "at most 32",
+    }
+    for call, word in calls.items():
+        path = torch_files.raw_zip({"data.pkl": b"\x80\x02" + long + call + pickle.STOP})
+        assert word in refusal(path)
+
+
+def test_numbers_that_are_too_large_for_numpy(torch_files, fake_tensor):
+    # Strides in bytes beyond 64 bits raised OverflowError.
+    tensor = fake_tensor(np.zeros(1, np.float32), (1,), (2**62,))
+    assert str(2**48) in refusal(torch_files.zip({"w": tensor}))
+    empty = fake_tensor(np.zeros(1, np.float32), (0, 2**47, 2**47), (1, 1, 1))
+    refusal(torch_files.zip({"w": empty}))
 
 
 def test_empty_file(tmp_path):

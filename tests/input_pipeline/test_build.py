@@ -291,12 +291,16 @@ def test_verify_finds_every_kind_of_damage(codec, source_folder, tmp_path, capsy
     stream.write_bytes(stream.read_bytes() + b"\0")
     (out / "lq/stranger.png").write_bytes(b"")
     manifest = json.loads((out / "manifest.json").read_text())
+    manifest["images"][0] |= {"bpp": 0.5, "qp": 9}
+    (out / "manifest.json").write_text(json.dumps(manifest))
     assert command("--out", out, "--verify") == 1
     errors = capsys.readouterr().err
     assert "a: lq checksum is" in errors
     assert "b.png is not a readable image" in errors
     assert f"c: bits is {8 * stream.stat().st_size}, the manifest says" in errors
     assert "c: bitstream checksum" in errors
+    assert "a: bpp is" in errors
+    assert "a: qp is 40, the manifest says 9" in errors
     assert "stranger.png: not in the manifest" in errors
     assert json.loads((out / "manifest.json").read_text()) == manifest
 
@@ -346,11 +350,44 @@ def test_bad_usage_is_one_line(arguments, message, source_folder, tmp_path, caps
 
 def test_damaged_manifest(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match="not valid JSON"):
+    with pytest.raises(ValueError, match=r"manifest\.json: not JSON .*; delete it and build again"):
         load_manifest(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 99}')
     with pytest.raises(ValueError, match="not a manifest of format 1"):
         load_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(codec=["jpeg"]), "codec is"),
+        (lambda m: m.update(qp="40"), "qp is '40'"),
+        (lambda m: m.update(images={}), "images is no list"),
+        (lambda m: m["images"].append(3), "3 is no record"),
+        (lambda m: m["images"][0].update(name="../../secret"), "name is"),
+        (lambda m: m["images"][0].update(width=None), "width is None"),
+        (lambda m: m["images"][0].update(psnr_y=float("nan")), "psnr_y is nan"),
+        (lambda m: m["images"][0].pop("checksums"), "checksums is None"),
+    ],
+)
+def test_manifest_with_wrong_values(source_folder, tmp_path, change, message):
+    tree = jpeg_tree(tmp_path / "out")
+    build(list_images(source_folder), [tree])
+    path = tree.folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match=message):
+        load_manifest(tree.folder)
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[" * 10_000])
+def test_image_with_a_damaged_record_is_coded_again(source_folder, tmp_path, damage):
+    tree = jpeg_tree(tmp_path / "out")
+    tree.records.mkdir(parents=True)
+    (tree.records / "a.json").write_text(damage)
+    summary = build(list_images(source_folder), [tree])
+    assert (summary.built, summary.failures) == (3, [])
 
 
 def test_beam_gives_the_same_manifest(source_folder, tmp_path):

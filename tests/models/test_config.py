@@ -1,6 +1,7 @@
 """The architecture record: what it derives, accepts and refuses."""
 
 import json
+import math
 
 import jax
 import pytest
@@ -62,6 +63,16 @@ def test_lists_and_whole_numbers_are_taken():
         ("attn_drop_rate", -0.1),
         ("experts", ("dct", "wavelet")),
         ("experts", ("dct", "dct")),
+        # Sizes that only files of others have.
+        ("embed_dim", 10**400),
+        ("depth", (10**9, 2, 2, 2)),
+        ("mlp_ratio", math.inf),
+        ("img_range", math.nan),
+        ("img_range", math.inf),
+        ("qk_scale", math.nan),
+        ("upscale", 10**9),
+        ("split_size", (2000, 2000)),
+        ("quality_range", (math.nan, 1.0)),
     ],
 )
 def test_refuses_naming_field_and_value(field, value):
@@ -72,6 +83,34 @@ def test_refuses_naming_field_and_value(field, value):
 def test_refuses_unknown_fields():
     with pytest.raises(ValueError, match=r"unknown architecture fields \['width'\]; known are"):
         ARMoEConfig.from_dict({"width": 3})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("embed_dim", 32.0),
+        ("embed_dim", True),
+        ("embed_dim", [32]),
+        ("in_chans", "3"),
+        ("depth", 2),
+        ("depth", "2222"),
+        ("depth", ["2", 2, 2, 2]),
+        ("num_heads", {"2": 2}),
+        ("mlp_ratio", "2"),
+        ("mlp_ratio", None),
+        ("img_range", 10**400),
+        ("split_size", [8.0, 8]),
+        ("quality_range", ["a", "b"]),
+        ("experts", [["dct"]]),
+        ("experts", "dct"),
+        ("qkv_bias", 1),
+        ("upsampler", ["icar"]),
+        ("resi_connection", None),
+    ],
+)
+def test_refuses_values_of_other_types_out_of_files(field, value):
+    with pytest.raises(ValueError, match=f"{field}=.* is not allowed; it must be"):
+        ARMoEConfig.from_dict({field: value})
 
 
 @pytest.mark.parametrize("heads", [2, 3])

@@ -15,17 +15,19 @@ manifest.json (rates) side by side.
 """
 
 import dataclasses
-import json
-import math
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from armoe_jax.images.io import FORMATS
+from armoe_jax.runtime.json_files import is_number, read_json
 
 RECORD_NAME = "evaluation.json"
 MANIFEST_NAME = "manifest.json"
+MAX_EXPERTS = 1000
 _RESTORED_FOLDER = "restored"
+_FOLDER_FIELDS = ("gt_dir", "lq_dir", "restored_dir")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,22 +165,62 @@ def _is_record(path: Path) -> bool:
 
 
 def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error})") from error
+    record = read_json(path)
     images = record.get("images") if isinstance(record, dict) else None
-    ok = isinstance(images, list) and images and all(_is_row(row) for row in images)
-    if not ok:
+    if not (isinstance(images, list) and images and all(_is_row(row) for row in images)):
         raise ValueError(
             f"{path}: not an evaluation: expected 'images', a list of records with 'name' and "
             "'psnr_y', as armoe-jax evaluate --json writes"
         )
+    _check_fields(path, record, ("label", "codec", *_FOLDER_FIELDS), _is_text)
+    _check_fields(path, record, ("qp",), is_number)
+    _check_fields(path, record, ("published",), _is_object)
+    _check_fields(path, record.get("published") or {}, ("psnr_y",), is_number)
+    _check_experts(path, record)
     return record
 
 
+def _is_named(row: Any) -> bool:
+    return isinstance(row, dict) and isinstance(row.get("name"), str)
+
+
 def _is_row(row: Any) -> bool:
-    return isinstance(row, dict) and isinstance(row.get("name"), str) and "psnr_y" in row
+    return _is_named(row) and "psnr_y" in row
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _check_fields(
+    path: Path, record: Mapping[str, Any], names: Iterable[str], fits: Callable[[Any], bool]
+) -> None:
+    """Checks optional fields."""
+    for name in names:
+        if record.get(name) is not None and not fits(record[name]):
+            raise ValueError(f"{path}: {name!r} is {reprlib.repr(record[name])}")
+
+
+def _check_experts(path: Path, record: Mapping[str, Any]) -> None:
+    """Checks that the chosen experts of all images are a table of indices of their names."""
+    names = record.get("expert_names", [])
+    chosen = [row["expert"] for row in record["images"] if "expert" in row]
+    limit = len(names) if isinstance(names, list) and names else MAX_EXPERTS
+    ok = (
+        isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+        and all(isinstance(row, list) and len(row) == len(chosen[0]) > 0 for row in chosen)
+        and all(type(index) is int and 0 <= index < limit for row in chosen for index in row)
+    )
+    if not ok:
+        raise ValueError(
+            f"{path}: not an evaluation: 'expert' of an image is a list of indices of "
+            "'expert_names', one for each layer"
+        )
 
 
 def _folders(
@@ -209,10 +251,19 @@ def _read_manifest(manifest: str | Path | None, lq: Path | None) -> dict[str, An
         return {}
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such manifest")
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not a manifest ({error})") from error
+    coded = read_json(path)
+    rows = coded.get("images") if isinstance(coded, dict) else None
+    named = isinstance(rows, list) and all(
+        isinstance(row, dict) and isinstance(row.get("name"), str) for row in rows
+    )
+    if not named:
+        raise ValueError(
+            f"{path}: not a manifest: expected 'images', a list of records with 'name'"
+        )
+    _check_fields(path, coded, ("codec",), _is_text)
+    for row in coded["images"]:
+        _check_fields(path, row, ("bpp", "qp"), is_number)
+    return coded
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float | None]:
@@ -222,7 +273,7 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float | None]:
         if value is None:
             out[name] = None
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            out[name] = float(value) if math.isfinite(value) else None
+            out[name] = float(value) if is_number(value) else None
     if "gain_psnr_y" not in out:
         out["gain_psnr_y"] = _gain(out, "psnr_y")
     return out
