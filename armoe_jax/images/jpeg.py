@@ -1,0 +1,316 @@
+"""What a JPEG file tells beyond its pixels: quantiser, sampling, grid and luma coefficients.
+
+Each luma coefficient lay, before coding, within half a step of `integer * step`. The interval is
+the strongest knowledge there is of the picture that the file was made from.
+"""
+
+import dataclasses
+import functools
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from armoe_jax.images.jpeg_coefficients import DCT, guess_luma, recover_luma, to_plane
+from armoe_jax.images.jpeg_header import JpegHeader, UnusableError, parse_header
+
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
+"""What `encode_jpeg` can write."""
+
+# Annex K of ITU-T T.81, which libjpeg scales by its quality.
+_LUMA = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56
+    14 17 22 29 51 87 80 62 18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92
+    49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"""
+_CHROMA = (
+    "17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 24 26 56" + 5 * " 99" + " 47 66" + 38 * " 99"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class JpegNote:
+    """Why a file gives no `JpegCoding`: "it is not a JPEG", "it has 12 bits a sample" and so on."""
+
+    reason: str
+
+    def __str__(self):
+        return self.reason
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class JpegCoding:
+    """How the luma of an image was coded, in the image's own orientation.
+
+    Frequencies and steps stand in natural order, (row, column), not in zigzag order.
+
+    Attributes:
+        size: Height and width of the image that this belongs to, in pixels.
+        offset: Rows and columns of the first blocks, 0 to 7, that lie before the image: pixel (y,
+            x) is pixel (y + offset[0], x + offset[1]) of the blocks. Zero but for images that were
+            turned or cropped.
+        luma_table: Quantiser steps of luma, uint16 (8, 8).
+        chroma_table: Quantiser steps of Cb (and, as good as always, Cr), or None for gray.
+        subsampling: "4:2:0", "4:2:2", "4:4:4", "4:4:0", "4:1:1", "4:1:0", "other", or "gray"; as
+            the file is stored, before any turn.
+        luma: The quantised coefficients, int16 (rows, columns, 8, 8). Times `luma_table` and
+            through the orthonormal inverse DCT they give luma minus 128.
+        certain: Whether all integers of a block are known to be the file's, (rows, columns).
+    """
+
+    size: tuple[int, int]
+    offset: tuple[int, int]
+    luma_table: np.ndarray
+    chroma_table: np.ndarray | None
+    subsampling: str
+    luma: np.ndarray
+    certain: np.ndarray
+
+    @property
+    def log2_luma_step(self) -> float:
+        """Base 2 logarithm of the mean luma step: 0 at libjpeg's quality 100, 8 at quality 1."""
+        return float(np.log2(self.luma_table.mean()))
+
+    @property
+    def has_libjpeg_tables(self) -> bool:
+        """Whether the tables are those that libjpeg makes for some quality."""
+        return _match(self) is not None
+
+    @property
+    def quality(self) -> int:
+        """Quality as libjpeg counts it, 1 to 100: of these tables, or of about as large ones."""
+        match = _match(self)
+        if match is not None:
+            return match
+        sizes = np.log(_libjpeg_tables()[:, 0].astype(float)).mean((1, 2))
+        return 1 + int(np.abs(sizes - np.log(self.luma_table).mean()).argmin())
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows before and behind, columns before and behind, that make whole blocks of an image."""
+        (top, left), (height, width) = self.offset, self.size
+        rows, columns = self.luma.shape[:2]
+        return (top, 8 * rows - top - height), (left, 8 * columns - left - width)
+
+    def describe(self) -> str:
+        """Says in a few words what was read: "quality 35, 4:2:0, tables of libjpeg"."""
+        if self.has_libjpeg_tables:
+            return f"quality {self.quality}, {self.subsampling}, tables of libjpeg"
+        return f"quality about {self.quality}, {self.subsampling}, tables of its own"
+
+    def decoded_luma(self) -> np.ndarray:
+        """Returns what a decoder makes of the coefficients, without rounding and clipping.
+
+        Returns:
+            Luma of full-range BT.601 YCbCr minus 128, float32 of shape `size`.
+        """
+        values = self.luma.reshape(-1, 64) * self.luma_table.reshape(64).astype(np.float32)
+        plane = to_plane(values @ DCT, self.luma.shape[:2])
+        (top, left), (height, width) = self.offset, self.size
+        return plane[top : top + height, left : left + width]
+
+    def crop(self, top: int, left: int, height: int, width: int) -> "JpegCoding":
+        """Returns the coding of a part of the image.
+
+        Raises:
+            ValueError: If the part is empty or reaches beyond the image.
+        """
+        inside = (
+            0 <= top < top + height <= self.size[0] and 0 <= left < left + width <= self.size[1]
+        )
+        if not inside:
+            part = f"{height} x {width} at ({top}, {left})"
+            raise ValueError(f"no part {part} in an image of {self.size[0]} x {self.size[1]}")
+        block_rows, first_row = _cover(self.offset[0] + top, height)
+        block_columns, first_column = _cover(self.offset[1] + left, width)
+        return dataclasses.replace(
+            self,
+            size=(height, width),
+            offset=(first_row, first_column),
+            luma=self.luma[block_rows, block_columns],
+            certain=self.certain[block_rows, block_columns],
+        )
+
+    def turned(self, orientation: int) -> "JpegCoding":
+        """Returns the coding of the image that an EXIF orientation, 1 to 8, asks for.
+
+        The DCT of a mirrored block has the signs of its odd frequencies changed, that of a
+        transposed block is transposed, so that nothing is lost. Unknown values count as 1.
+        """
+        coding = self
+        if orientation in (5, 6, 7, 8):
+            coding = coding._transposed()
+        if orientation in (3, 4, 7, 8):
+            coding = coding._mirrored(axis=0)
+        if orientation in (2, 3, 6, 7):
+            coding = coding._mirrored(axis=1)
+        return coding
+
+    def _transposed(self) -> "JpegCoding":
+        return dataclasses.replace(
+            self,
+            size=self.size[::-1],
+            offset=self.offset[::-1],
+            luma_table=self.luma_table.T,
+            chroma_table=None if self.chroma_table is None else self.chroma_table.T,
+            luma=np.ascontiguousarray(self.luma.transpose(1, 0, 3, 2)),
+            certain=self.certain.T,
+        )
+
+    def _mirrored(self, axis: int) -> "JpegCoding":
+        signs = np.array([1, -1] * 4, np.int16)
+        signs = signs[:, None] if axis == 0 else signs
+        offset = tuple(pad[a == axis] for a, pad in enumerate(self.padding))
+        return dataclasses.replace(
+            self,
+            offset=offset,
+            luma=np.flip(self.luma, axis) * signs,
+            certain=np.flip(self.certain, axis),
+        )
+
+
+def read_jpeg_coding(source: str | Path | bytes) -> JpegCoding | JpegNote:
+    """Reads how a JPEG file codes its luma, for the upright image that `read_image` returns.
+
+    Baseline, progressive and arithmetic-coded files are read, of any size and sampling, gray or Y,
+    Cb, Cr; of MPO files the first picture. `jpeg_coefficients` tells how exactly.
+
+    Args:
+        source: A file, or its content.
+
+    Returns:
+        The coding; or a note why there is none, for files that are no JPEG, are damaged, or hold
+        RGB, CMYK, 12 bits or unfinished progressive scans.
+
+    Raises:
+        OSError: If the file cannot be opened.
+    """
+    data = source if isinstance(source, bytes) else Path(source).read_bytes()
+    try:
+        header = parse_header(data)
+        coding = _coding_of(header, recover_luma)
+        return coding.turned(_orientation(data)) if header.has_app1 else coding
+    except UnusableError as error:
+        return JpegNote(str(error))
+
+
+def encode_jpeg(
+    image: np.ndarray,
+    *,
+    quality: int | None = None,
+    tables: tuple[np.ndarray, np.ndarray] | None = None,
+    subsampling: str = "4:2:0",
+    grid: tuple[int, int] = (0, 0),
+    exact: bool = False,
+) -> tuple[np.ndarray, JpegCoding]:
+    """Codes and decodes an image, for training on JPEGs made on the fly.
+
+    Args:
+        image: uint8, (H, W) or (H, W, 3).
+        quality: libjpeg's quality, 1 to 100; this or tables.
+        tables: Luma and chroma steps, (8, 8) of 1 to 255, natural order.
+        subsampling: One of SUBSAMPLINGS.
+        grid: Rows and columns, 0 to 15, from the grid's origin to the image's, as though the image
+            were cut out of a larger JPEG. What lies before is mirrored.
+        exact: Whether the integers are found as for files. Else they come from the decoded luma
+            alone: 0.001 % (quality 10) to 0.08 % (quality 90) are wrong and none is certain, but
+            above quality 60 it takes a third of the time.
+
+    Returns:
+        The decoded image and its coding.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+    options = _encoder_options(quality, tables, subsampling)
+    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        raise ValueError(
+            f"image is {image.dtype} {image.shape}, expected uint8 (H, W) or (H, W, 3)"
+        )
+    top, left = grid
+    if not (0 <= top < 16 and 0 <= left < 16):
+        raise ValueError(f"grid is {grid}, expected two numbers from 0 to 15")
+    whole = image
+    if top or left:
+        whole = np.pad(image, ((top, 0), (left, 0), (0, 0))[: image.ndim], "symmetric")
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "JPEG", **options)
+    with Image.open(buffer, formats=("JPEG",)) as decoded:
+        pixels = np.asarray(decoded)[top:, left:]
+    find = recover_luma if exact else guess_luma
+    coding = _coding_of(parse_header(buffer.getvalue()), find)
+    return pixels, coding.crop(top, left, *image.shape[:2])
+
+
+def _coding_of(
+    header: JpegHeader, find: Callable[[JpegHeader], tuple[np.ndarray, np.ndarray]]
+) -> JpegCoding:
+    luma, certain = find(header)
+    return JpegCoding(
+        size=(header.height, header.width),
+        offset=(0, 0),
+        luma_table=header.luma_table,
+        chroma_table=header.chroma_table,
+        subsampling=header.subsampling,
+        luma=luma,
+        certain=certain,
+    )
+
+
+def _orientation(data: bytes) -> int:
+    """EXIF orientation as Pillow finds it, in XMP too, since Pillow turns the pixels."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd metadata
+            with Image.open(io.BytesIO(data)) as image:
+                return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception as error:  # whatever damaged metadata make the parser stumble over
+        raise UnusableError("its EXIF data are damaged") from error
+
+
+def _encoder_options(
+    quality: int | None, tables: tuple[np.ndarray, np.ndarray] | None, subsampling: str
+) -> dict[str, Any]:
+    if subsampling not in SUBSAMPLINGS:
+        raise ValueError(f"subsampling is {subsampling!r}, expected one of {SUBSAMPLINGS}")
+    if (quality is None) == (tables is None):
+        raise ValueError("pass either a quality or tables")
+    if quality is not None:
+        if not 1 <= quality <= 100:
+            raise ValueError(f"quality is {quality}, expected 1 to 100")
+        return {"subsampling": subsampling, "quality": int(quality)}
+    assert tables is not None
+    for table in tables:
+        if table.shape != (8, 8) or table.min() < 1 or table.max() > 255:
+            raise ValueError(f"a table is {table.shape} {table}, expected (8, 8) of 1 to 255")
+    return {"subsampling": subsampling, "qtables": [table.ravel().tolist() for table in tables]}
+
+
+def _cover(start: int, length: int) -> tuple[slice, int]:
+    """Blocks that hold the pixels from start on, and the place of the first in its block."""
+    return slice(start // 8, -(-(start + length) // 8)), start % 8
+
+
+def _match(coding: JpegCoding) -> int | None:
+    """The quality for which libjpeg makes these tables; they may be those of a turned file."""
+    # Some encoders let steps pass a byte where others cut them.
+    luma = np.minimum(coding.luma_table, 255)
+    chroma = None if coding.chroma_table is None else np.minimum(coding.chroma_table, 255)
+    for tables in (_libjpeg_tables(), _libjpeg_tables().swapaxes(2, 3)):
+        same = (tables[:, 0] == luma).all((1, 2))
+        if chroma is not None:
+            same &= (tables[:, 1] == chroma).all((1, 2))
+        if same.any():
+            return 1 + int(same.argmax())
+    return None
+
+
+@functools.cache
+def _libjpeg_tables() -> np.ndarray:
+    """Luma and chroma tables of quality 1 to 100, (100, 2, 8, 8)."""
+    base = np.array([_LUMA.split(), _CHROMA.split()], int).reshape(1, 2, 8, 8)
+    quality = np.arange(1, 101).reshape(100, 1, 1, 1)
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return np.clip((base * scale + 50) // 100, 1, 255)
