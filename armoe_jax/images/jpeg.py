@@ -57,7 +57,8 @@ class JpegCoding:
             the file is stored, before any turn.
         luma: The quantised coefficients, int16 (rows, columns, 8, 8). Times `luma_table` and
             through the orthonormal inverse DCT they give luma minus 128.
-        certain: Whether all integers of a block are known to be the file's, (rows, columns).
+        certain: Whether all integers of a block are known to be the file's, (rows, columns). Others
+            may be a step off, and are fit for use; most of them are dark or bright flat blocks.
     """
 
     size: tuple[int, int]
