@@ -22,8 +22,8 @@ own reader returns; the same for 4:2:0 and for gray, 9.4 million coefficients at
 
 Up to 90 wrong ones are one step off, most of them means of white or black blocks, and the luma that
 they decode to is within 1.1 levels of the file's (2.8 at 95), so blocks in doubt are fit for use.
-Quantising the DCT of the luma as the file's own
-tables give it (`guess_luma`) gets 0.001 % wrong at quality 10, 0.03 at 50, 0.08 at 90, 1.2 at 95.
+Quantising the DCT of the luma under the file's own tables (`guess_luma`) gets 0.001 % wrong at
+quality 10, 0.03 at 50, 0.08 at 90, 1.2 at 95.
 """
 
 import io
