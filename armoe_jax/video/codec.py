@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import av
 from av.error import FFmpegError
 
 from armoe_jax.video.options import BITSTREAM_FORMATS, RAW_SUFFIXES
+from armoe_jax.video.pyav import open_container
 
 RAW = "rawvideo"
 UNKNOWN = ""
@@ -22,8 +22,10 @@ def codec_of(path: Path) -> str:
     if suffix in RAW_SUFFIXES:
         return RAW
     try:
-        with av.open(str(path), format=BITSTREAM_FORMATS.get(suffix)) as container:
+        with open_container(str(path), format=BITSTREAM_FORMATS.get(suffix)) as container:
             streams = container.streams.video
-            return streams[0].codec_context.codec.canonical_name if streams else UNKNOWN
+            if not streams or streams[0].codec_context is None:
+                return UNKNOWN
+            return streams[0].codec_context.codec.canonical_name
     except (FFmpegError, OSError, ValueError):
         return UNKNOWN

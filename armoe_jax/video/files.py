@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from armoe_jax.video.options import BITSTREAM_FORMATS, VideoOptions, is_video
+from armoe_jax.video.unfinished import exit_when_terminated
 
 BITSTREAM_OUTPUT = ".mkv"
 """Bare bitstreams are written in a container, as most encoders' output should be."""
@@ -85,13 +86,16 @@ def restore_files(
     from armoe_jax.video.restoration import restore_video
 
     failures = []
-    for video, target in zip(videos, targets, strict=True):
-        restorer = load(video)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            summary = restore_video(video, target, restorer, options=options, overwrite=overwrite)
-        except (ValueError, OSError, MemoryError, RuntimeError) as error:
-            failures.append((video, " ".join(str(error).split()) or type(error).__name__))
-        else:
-            report(f"{target}: {summary}\n")
+    with exit_when_terminated():
+        for video, target in zip(videos, targets, strict=True):
+            restorer = load(video)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                summary = restore_video(
+                    video, target, restorer, options=options, overwrite=overwrite
+                )
+            except (ValueError, OSError, MemoryError, RuntimeError) as error:
+                failures.append((video, " ".join(str(error).split()) or type(error).__name__))
+            else:
+                report(f"{target}: {summary}\n")
     return failures

@@ -3,7 +3,6 @@
 import dataclasses
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt16
@@ -18,15 +17,6 @@ UNSPECIFIED = 2
 _MATRIX_OF_TAG = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
 _TAG_OF_MATRIX = {"bt709": 1, "fcc": 4, "bt601": 6, "smpte240m": 7, "bt2020": 9}
 _RANGE_OF_TAG = {1: False, 2: True}
-
-
-def as_fraction(value: Any) -> Fraction | None:
-    """Returns a time base, rate or aspect of PyAV, or None if it is not set.
-
-    Up to release 18 these are `Fraction` or None; since then `AVRational`, which may also be 0/1,
-    1/0 or 0/0, all of them false.
-    """
-    return Fraction(value.numerator, value.denominator) if value else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +44,8 @@ class SourceInfo:
         pixel_aspect: Width of a pixel over its height, or None.
         rotation: Degrees by which a player turns the picture.
         is_rgb: Whether the samples are RGB, not YUV.
+        grid_rate: Of a variable rate, the even rate at which all frames lie, if it is at most twice
+            as high; else, and if None is given, `rate`.
     """
 
     codec: str
@@ -66,6 +58,11 @@ class SourceInfo:
     pixel_aspect: Fraction | None = None
     rotation: int = 0
     is_rgb: bool = False
+    grid_rate: Fraction | None = None
+
+    def __post_init__(self) -> None:
+        if self.grid_rate is None or not self.rate <= self.grid_rate <= 2 * self.rate:
+            object.__setattr__(self, "grid_rate", self.rate)
 
 
 @dataclasses.dataclass

@@ -31,6 +31,7 @@ ENCODERS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "10", "preset": "medium"},
     "libx265": {"crf": "12", "preset": "medium", "x265-params": "log-level=error"},
     "libsvtav1": {"crf": "10", "preset": "6", "svtav1-params": "rc=0"},
+    "libvpx": {"crf": "4", "b": "100M", "cpu-used": "1"},
     "libvpx-vp9": {"crf": "12", "b": "0", "row-mt": "1"},
     "ffv1": {"level": "3", "slicecrc": "1"},
 }
@@ -40,7 +41,12 @@ Restoring gains tenths of a decibel, which encoding must not take back: at these
 under 0.1 dB of a video of 34.6 dB PSNR-Y (x264's usual crf 16 costs 0.28 dB).
 """
 
-_DEFAULT_ENCODER = {".webm": "libvpx-vp9", ".ivf": "libsvtav1", ".obu": "libsvtav1"}
+_DEFAULT_ENCODERS = {
+    ".ivf": "libsvtav1",
+    ".obu": "libsvtav1",
+    ".ogv": "libvpx",
+    ".webm": "libvpx-vp9",
+}
 
 
 def is_video(path: str | os.PathLike) -> bool:
@@ -83,13 +89,18 @@ class VideoOptions:
     queue_depth: int = 4
 
 
+def default_encoder(suffix: str) -> str:
+    """Returns the encoder for an output suffix, where none is chosen."""
+    return _DEFAULT_ENCODERS.get(suffix, "libx264")
+
+
 def encoder_settings(suffix: str, options: VideoOptions) -> tuple[str, dict[str, str]]:
     """Returns the encoder for an output suffix and its settings.
 
     Raises:
         ValueError: If constant quality is asked of an encoder that has none.
     """
-    codec = options.codec or _DEFAULT_ENCODER.get(suffix, "libx264")
+    codec = options.codec or default_encoder(suffix)
     settings = dict(ENCODERS.get(codec, {}))
     if options.crf is not None:
         if codec == "ffv1":

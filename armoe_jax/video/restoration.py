@@ -14,11 +14,12 @@ from av.error import FFmpegError
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from armoe_jax.video.container_sink import ContainerSink
+from armoe_jax.video.container_source import ContainerSource
 from armoe_jax.video.info import Picture
-from armoe_jax.video.options import VideoOptions
+from armoe_jax.video.options import RAW_SUFFIXES, VideoOptions
 from armoe_jax.video.pipeline import run_pipeline
-from armoe_jax.video.sink import open_sink
-from armoe_jax.video.source import open_source
+from armoe_jax.video.raw import RawSink, RawSource
 
 _TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 30.0  # between two lines of progress
 
@@ -94,18 +95,36 @@ def restore_video(
     if dst.exists() and (src.resolve() == dst.resolve() or not overwrite):
         raise FileExistsError(f"{dst}: exists; choose another name or pass --overwrite")
     start = time.monotonic()
-    source = open_source(src, options)
+    source = _open_source(src, options)
     try:
-        sink = open_sink(dst, source.info, options, source.container, source.streams)
+        sink = _open_sink(dst, source, options)
         try:
             _run(source, sink, restorer, progress=progress, depth=options.queue_depth)
             sink.finish()
+        except FFmpegError as error:
+            sink.abandon()
+            raise ValueError(f"{dst}: encoding failed ({error})") from error
         except BaseException:
             sink.abandon()
             raise
     finally:
         source.close()
     return _summarise(source, sink, time.monotonic() - start)
+
+
+def _open_source(path: Path, options: VideoOptions) -> RawSource | ContainerSource:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix.lower() in RAW_SUFFIXES:
+        return RawSource(path, options)
+    return ContainerSource(path, options)
+
+
+def _open_sink(
+    path: Path, source: RawSource | ContainerSource, options: VideoOptions
+) -> RawSink | ContainerSink:
+    kind = RawSink if path.suffix.lower() in RAW_SUFFIXES else ContainerSink
+    return kind(path, source.info, options, source.container, source.streams)
 
 
 def _run(source: Any, sink: Any, restorer: Restore, *, progress: bool, depth: int) -> None:
@@ -126,10 +145,7 @@ def _run(source: Any, sink: Any, restorer: Restore, *, progress: bool, depth: in
             sink.mux(item)
 
     with bar:
-        try:
-            run_pipeline(source.items(), transform, consume, depth=depth)
-        except FFmpegError as error:
-            raise ValueError(f"{sink.path}: encoding failed ({error})") from error
+        run_pipeline(source.items(), transform, consume, depth=depth)
 
 
 def _summarise(source: Any, sink: Any, seconds: float) -> VideoSummary:

@@ -5,12 +5,12 @@ they say nothing), "center" for Motion JPEG and MPEG-1; an option overrides it.
 """
 
 import dataclasses
+import heapq
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 from av.error import FFmpegError
 
 from armoe_jax.video.color import planes_to_rgb
@@ -21,11 +21,14 @@ from armoe_jax.video.info import (
     ColorTags,
     Picture,
     SourceInfo,
-    as_fraction,
     color_spec,
 )
 from armoe_jax.video.options import BITSTREAM_FORMATS, VideoOptions
+from armoe_jax.video.pyav import as_fraction, open_container
 
+# Containers whose times belong to packets in the order of decoding: a frame has the earliest that
+# no frame before it had.
+_TIMES_IN_ORDER_OF_DECODING = {"avi": "dts", "mxf": "pts"}
 _CENTERED_CODECS = frozenset({"mjpeg", "mpeg1video"})
 
 
@@ -37,7 +40,7 @@ class ContainerSource:
         self.notes: list[str] = []
         bitstream = BITSTREAM_FORMATS.get(path.suffix.lower())
         try:
-            self.container = av.open(str(path), format=bitstream)
+            self.container = open_container(str(path), format=bitstream)
         except FFmpegError as error:
             if isinstance(error, FileNotFoundError):
                 raise
@@ -52,6 +55,8 @@ class ContainerSource:
         if not self.container.streams.video:
             raise ValueError(f"{self._path}: has no video stream")
         self.video = self.container.streams.video[0]
+        if self.video.codec_context is None:
+            raise ValueError(f"{self._path}: its video is of a codec that FFmpeg does not know")
         self.video.thread_type = "AUTO"
         if self._options.fps and not bare:
             raise ValueError(
@@ -71,7 +76,7 @@ class ContainerSource:
                 break
         else:
             raise ValueError(f"{self._path}: no frame could be decoded")
-        self._bare = bare or self._head[-1].pts is None
+        self._bare = bare
         self.info = self._describe(self._head[-1])
 
     def _describe(self, frame: Any) -> SourceInfo:
@@ -108,21 +113,30 @@ class ContainerSource:
             pixel_aspect=as_fraction(self.video.sample_aspect_ratio),
             rotation=frame.rotation,
             is_rgb=is_rgb,
+            grid_rate=None if self._bare else as_fraction(self.video.base_rate),
         )
 
     def _decode(self) -> Iterator[Any]:
         """Yields decoded frames, and packets of the copied streams, in file order."""
+        field, times = _TIMES_IN_ORDER_OF_DECODING.get(self.container.format.name), []
         for packet in self.container.demux(self.video, *self.streams):
             if packet.stream is not self.video:
                 if packet.dts is not None:
                     yield packet
                 continue
+            if field and packet.size:
+                heapq.heappush(times, getattr(packet, field) or 0)
             try:
-                yield from packet.decode()
+                frames = packet.decode()
             except EOFError:
                 return
             except FFmpegError:
                 self._damaged += 1
+                continue
+            for frame in frames:
+                if times:
+                    frame.pts = heapq.heappop(times)
+                yield frame
 
     def items(self) -> Iterator[Any]:
         """Yields `Picture`s, and packets of the copied streams.
@@ -130,28 +144,16 @@ class ContainerSource:
         Raises:
             ValueError: If the picture's size or format changes on the way.
         """
-        number, last, corrupt = 0, None, 0
+        number, corrupt, times = 0, 0, _Times(self.info, bare=self._bare)
         for item in itertools.chain(self._head, self._decoded):
             if not _is_frame(item):
                 yield item
                 continue
-            pts, duration = self._times(item, number, last)
+            pts, duration = times.next(item.pts, item.duration)
             corrupt += bool(item.is_corrupt)
             yield Picture(self._to_rgb(item, number), pts, duration)
-            number, last = number + 1, pts
+            number += 1
         self._note_damage(number, corrupt)
-
-    def _times(self, frame: Any, number: int, last: int | None) -> tuple[int, int]:
-        """Returns time and duration; times that are missing or do not advance are repaired."""
-        if self._bare:
-            return number, 1
-        nominal = max(1, round(1 / (self.info.rate * self.info.time_base)))
-        duration = frame.duration or nominal
-        if frame.pts is None:
-            return (0 if last is None else last + nominal), duration
-        if last is not None and frame.pts <= last:
-            return last + 1, duration
-        return frame.pts, duration
 
     def _to_rgb(self, frame: Any, number: int) -> Any:
         fmt, is_rgb = frame_format(frame, self._path)
@@ -174,6 +176,29 @@ class ContainerSource:
     def close(self) -> None:
         """Closes the file."""
         self.container.close()
+
+
+class _Times:
+    """Times of frames, in units of the source; what is missing or does not advance is repaired."""
+
+    def __init__(self, info: SourceInfo, *, bare: bool):
+        self._frame_time = 1 / (info.rate * info.time_base)
+        self._bare = bare
+        self._last: int | None = None
+        self._known, self._since = 0, 0  # the last time stated, and frames since then
+
+    def next(self, pts: int | None, duration: int) -> tuple[int, int]:
+        """Returns time and duration of the next frame, of which these are stated."""
+        if self._bare:
+            pts, duration = None, 0
+        if pts is None:
+            pts = self._known + round(self._since * self._frame_time)
+        elif self._last is None or pts > self._last:
+            self._known, self._since = pts, 0
+        if self._last is not None:
+            pts = max(pts, self._last + 1)
+        self._last, self._since = pts, self._since + 1
+        return pts, duration or max(1, round(self._frame_time))
 
 
 def _is_frame(item: Any) -> bool:
