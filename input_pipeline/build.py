@@ -146,7 +146,10 @@ def plan(
     jobs: list[Job] = []
     summary = Summary()
     for source in sources:
-        checksum = file_checksum(source)
+        try:
+            checksum = file_checksum(source)
+        except OSError:  # a link to nothing, no permission: whoever codes it will say so
+            checksum = ""
         missing: list[Tree] = []
         for tree in trees:
             record = finished[tree.folder].get(source.stem)
@@ -207,7 +210,7 @@ def build_item(job: Job) -> Outcome:
     name = job.source.stem
     try:
         image = load_source(job.source, job.trees[0].halve)
-    except ValueError as error:
+    except (ValueError, OSError, MemoryError) as error:
         for tree in job.trees:
             _discard(tree, name)
         return Outcome(job, (None,) * len(job.trees), (_reason(job.source, error),))
@@ -225,8 +228,8 @@ def build_item(job: Job) -> Outcome:
     return Outcome(job, tuple(records), tuple(failures))
 
 
-def _reason(source: Path, error: ValueError) -> str:
-    text = " ".join(str(error).split())
+def _reason(source: Path, error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
     return text if str(source) in text else f"{source}: {text}"
 
 

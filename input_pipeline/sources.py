@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from armoe_jax.images.io import image_size
 from armoe_jax.metrics import luma
 from armoe_jax.ops.resize import imresize
 from input_pipeline.build import build
@@ -21,9 +22,7 @@ from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.embedded import embedded_images
 from input_pipeline.example import Example, Image
 from input_pipeline.image_files import (
-    ImageFileError,
     halve,
-    image_size,
     is_jpeg,
     list_images,
     read_image,
@@ -144,7 +143,7 @@ def reduce_bicubic(gt: Image, scale: int) -> tuple[Image, Image]:
     """Crops an original to a multiple of the scale and returns it with its bicubic reduction."""
     height, width = (side - side % scale for side in gt.shape[:2])
     if height == 0 or width == 0:
-        raise ImageFileError(f"image of {gt.shape[1]}x{gt.shape[0]} is smaller than scale {scale}")
+        raise ValueError(f"image of {gt.shape[1]}x{gt.shape[0]} is smaller than scale {scale}")
     cropped = np.ascontiguousarray(gt[:height, :width])
     reduced = imresize(cropped.astype(np.float32), 1 / scale)
     return cropped, np.clip(np.round(reduced), 0, 255).astype(np.uint8)

@@ -1,6 +1,7 @@
 """Which image files a command line means, and where the results go."""
 
 import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
 
 
 def images_in(folder: str | Path) -> list[Path]:
-    """Returns the images of a folder, by suffix, sorted by name; hidden files are left out.
+    """Returns the images of a folder, by suffix, sorted by name.
+
+    Hidden files (such as the "._a.png" of macOS) and folders are left out. A link to a file that is
+    gone is not: whoever reads it will name it.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -56,7 +60,7 @@ def images_in(folder: str | Path) -> list[Path]:
     images = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in FORMATS and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in FORMATS and not path.name.startswith(".") and not path.is_dir()
     )
     if not images:
         raise ValueError(f"the folder {str(folder)!r} holds no images ({', '.join(FORMATS)})")
@@ -70,23 +74,30 @@ def output_paths(
 
     Args:
         sources: The input files.
-        out: With one source and an image suffix, the output file; else a folder.
+        out: With one source and a suffix, the output file; else, or with "/" at its end, a folder.
         name_suffix: Put between the stem and the suffix of names in a folder.
         image_format: Suffix without dot that replaces those of the sources, such as "png".
 
     Raises:
-        ValueError: If the format is unknown, contradicts `out`, or two sources get the same name.
+        ValueError: If a format is unknown or contradicts `out`, two sources get the same name, or
+            several are to become one file.
     """
+    is_folder = str(out).endswith(("/", os.sep)) or Path(out).is_dir()
     out = Path(out)
     suffix = f".{image_format.lower().removeprefix('.')}" if image_format else ""
     if suffix and suffix not in FORMATS:
         raise ValueError(f"format {image_format!r} is unknown; known are {_known_formats()}")
-    if len(sources) == 1 and out.suffix.lower() in FORMATS and not out.is_dir():
+    if len(sources) == 1 and out.suffix and not is_folder:
+        if out.suffix.lower() not in FORMATS:
+            raise ValueError(
+                f"{out}: the suffix {out.suffix!r} is not that of an image ({_known_formats()}); "
+                f"for a folder of this name write {out}{os.sep}"
+            )
         if suffix and FORMATS[suffix] != FORMATS[out.suffix.lower()]:
             raise ValueError(f"--format {image_format} contradicts the name {out.name}")
         return [out]
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file; {len(sources)} results need a folder")
+    if not is_folder and (out.suffix.lower() in FORMATS or out.exists()):
+        raise ValueError(f"{out} is the name of a file; {len(sources)} results need a folder")
     paths = [out / f"{path.stem}{name_suffix}{suffix or path.suffix}" for path in sources]
     owners: dict[Path, Path] = {}
     for source, path in zip(sources, paths, strict=True):

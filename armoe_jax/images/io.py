@@ -7,25 +7,28 @@
 | JPEG | gray, RGB; CMYK is refused | 8 bits, 4:4:4, ICC, EXIF; no alpha |
 | WebP | 8 bits; animations are refused | 8 bits, alpha, ICC, EXIF; lossless by default |
 | AVIF | 10 and 12 bits are read at 8 | 8 bits, 4:4:4, alpha, ICC, EXIF |
-| BMP | 8 bits, gray, palette (as RGB) | 8 bits; no alpha, ICC or EXIF |
+| BMP, PPM, PGM | 8 bits, gray, palette (as RGB) | 8 bits; no alpha, ICC or EXIF |
 
-Pillow reads and writes 8 bits. It reduces 16-bit colour to 8, so OpenCV reads such PNGs and `png16`
-writes them, and `deep_tiff` does both for TIFF. EXIF orientation is applied to the pixels and taken
-out of the tag.
+Pillow reads 8 bits and writes what is lossy or plain; libvips reads 16 bits and writes PNG and
+TIFF. EXIF orientation is applied to the pixels and taken out of the tag. NumPy only: worker
+processes read images too, and must not start an accelerator.
 """
 
+import contextlib
 import dataclasses
 import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from absl import logging
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from armoe_jax.images.png16 import encode_png16
+from armoe_jax.images import libvips
 from armoe_jax.runtime.files import write_atomically
 
 FORMATS = {
@@ -37,14 +40,18 @@ FORMATS = {
     ".tiff": "TIFF",
     ".avif": "AVIF",
     ".bmp": "BMP",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
 }
-"""Suffix -> Pillow's name of the format; also what folders are searched for."""
+"""Suffix -> Pillow's name of the format; also what folders are searched for, by every command."""
 
 DEFAULT_QUALITY = {"JPEG": 95, "AVIF": 90}
 
 _DEEP_FORMATS = ("PNG", "TIFF")
 _ALPHA_FORMATS = ("PNG", "TIFF", "WEBP", "AVIF")
-_READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP")
+_COLOR_ONLY = ("WEBP", "AVIF")  # gray becomes RGB in these
+_READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "PPM")
+_TURNED = (5, 6, 7, 8)  # orientations of EXIF that exchange rows and columns
 _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 # What damaged headers make the libraries stumble over; their messages tell a user nothing.
@@ -96,24 +103,27 @@ def read_image(path: str | Path) -> Picture:
     data = path.read_bytes()
     if not data:
         raise ValueError(f"{path}: the file is empty")
-    try:
-        if data[:4] in _TIFF_MAGIC and (picture := _deep_tiff(data)):
-            return picture
-        with warnings.catch_warnings():
-            # Pillow warns of files over 89 megapixels (tiles cope; over 179 it refuses) and of odd
-            # metadata; whatever spoils the pixels raises.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                return _decode(image, data, path)
-    except _RefusedError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path}: {error}") from error
-    except _DECODE_ERRORS as error:
-        detail = "not an image, or damaged" if "BytesIO" in str(error) else error
-        raise ValueError(f"{path}: cannot be read as an image: {detail}") from error
-    except _STUMBLES as error:
-        raise ValueError(f"{path}: cannot be read as an image: it is damaged") from error
+    with _errors_that_name(path):
+        if data[:4] in _TIFF_MAGIC and libvips.is_deep(data):
+            return _decode_deep_tiff(data)
+        with Image.open(io.BytesIO(data)) as image:
+            return _decode(image, data, path)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Returns height and width, read from the file's head and turned by its EXIF orientation.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no image.
+    """
+    path = Path(path)
+    with path.open("rb") as file, _errors_that_name(path), Image.open(file) as image:
+        width, height = image.size
+        # Without an early EXIF chunk, Pillow would decode a whole PNG to look for a late one.
+        has_exif = image.format != "PNG" or "exif" in image.info
+        turned = has_exif and _take_orientation(image.getexif()) in _TURNED
+    return (width, height) if turned else (height, width)
 
 
 def write_image(path: str | Path, picture: Picture | np.ndarray, *, quality: int | None = None):
@@ -131,10 +141,7 @@ def write_image(path: str | Path, picture: Picture | np.ndarray, *, quality: int
     picture = picture if isinstance(picture, Picture) else Picture(picture)
     image_format = format_of(path)
     check_can_hold(image_format, picture)
-    if picture.pixels.dtype == np.uint16:
-        data = _encode_deep(picture, image_format)
-    else:
-        data = _encode_bytes(picture, image_format, quality)
+    data = _encode(picture, image_format, quality)
     write_atomically(path, data)
 
 
@@ -162,65 +169,91 @@ class _RefusedError(ValueError):
     """An image that is read well enough to know that it cannot be handled."""
 
 
+@contextlib.contextmanager
+def _errors_that_name(path: Path) -> Iterator[None]:
+    """Turns whatever the libraries raise about a file into a ValueError of one line."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of files over 89 megapixels (tiles cope; over 179 it refuses) and of odd
+            # metadata; whatever spoils the pixels raises.
+            warnings.simplefilter("ignore")
+            yield
+    except (_RefusedError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    except _DECODE_ERRORS as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        detail = "not an image, or damaged" if unknown else " ".join(str(error).split())
+        raise ValueError(f"{path}: cannot be read as an image: {detail}") from error
+    except _STUMBLES as error:
+        raise ValueError(f"{path}: cannot be read as an image: it is damaged") from error
+
+
 def _decode(image: Image.Image, data: bytes, path: Path) -> Picture:
     if image.format not in _READABLE:
-        raise _RefusedError(f"{path}: {image.format} is not supported; supported are {_READABLE}")
+        raise _RefusedError(f"{image.format} is not supported; supported are {_READABLE}")
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        raise _RefusedError(f"{path}: holds {frames} frames or pages, expected a still image")
-    # Loading first finds truncation, which OpenCV would pass over.
+        raise _RefusedError(f"holds {frames} frames or pages, expected a still image")
+    if frames > 1:
+        logging.info("%s: the first of its %d pictures is read, the rest left out", path, frames)
+    if image.format == "PPM" and _is_deep_ppm(image):
+        raise _RefusedError("holds more than 8 bits; convert it to PNG or TIFF, which may have 16")
     image.load()
-    exif = image.getexif()
-    orientation = exif.pop(ExifTags.Base.Orientation, 1)
+    exif, orientation = _exif(image, path)
     # The bit depth of a PNG stands in the IHDR chunk, always the first; Pillow's mode hides it.
     deep = image.format == "PNG" and data[24] == 16
-    planes = _deep_planes(data, path) if deep else _byte_planes(image, path)
-    color, alpha = _split_alpha(planes)
+    color, alpha = _split_alpha(libvips.read_16_bits(data)[0] if deep else _byte_planes(image))
     return Picture(
         pixels=_upright(color, orientation),
         alpha=None if alpha is None else _upright(alpha, orientation),
         icc_profile=image.info.get("icc_profile"),
-        # The EXIF of a TIFF is its whole tag directory, which describes the old file.
-        exif=exif.tobytes() if len(exif) and image.format != "TIFF" else None,
+        exif=exif,
     )
 
 
-def _byte_planes(image: Image.Image, path: Path) -> np.ndarray:
+def _exif(image: Image.Image, path: Path) -> tuple[bytes | None, int]:
+    """Returns the EXIF block without its orientation, and that; a damaged block is left out."""
+    orientation = 1
+    try:
+        exif = image.getexif()
+        orientation = _take_orientation(exif)
+        # The EXIF of a TIFF is its whole tag directory, which describes the old file.
+        keep = len(exif) and image.format != "TIFF"
+        return (exif.tobytes() if keep else None), orientation
+    except (*_DECODE_ERRORS, *_STUMBLES):
+        logging.info("%s: its EXIF data are damaged and left out; the picture is sound", path)
+        return None, orientation
+
+
+def _take_orientation(exif: Image.Exif) -> int:
+    return exif.pop(ExifTags.Base.Orientation, 1)
+
+
+def _is_deep_ppm(image: Any) -> bool:
+    # Of colour, Pillow keeps 8 bits; its decoder is told the value of white, unless that is 255.
+    arguments = image.tile[0].args
+    white = arguments[-1] if isinstance(arguments, tuple) else 255
+    return image.mode == "I" or (isinstance(white, int) and white > 255)
+
+
+def _byte_planes(image: Image.Image) -> np.ndarray:
     mode = _BYTE_MODES.get(image.mode)
     if mode is None:
         remedy = "convert it to RGB with a colour-managed program first"
-        raise _RefusedError(f"{path}: pixels of mode {image.mode!r} are not supported; {remedy}")
+        raise _RefusedError(f"pixels of mode {image.mode!r} are not supported; {remedy}")
     if "transparency" in image.info:
         mode = "RGBA" if mode in ("RGB", "RGBA") else "LA"
     return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
-def _deep_tiff(data: bytes) -> Picture | None:
-    """Reads a TIFF of more than 8 bits; None if it has no more, which is Pillow's business."""
-    from armoe_jax.images import deep_tiff  # takes a tenth of a second, and few images are TIFFs
-
-    if deep_tiff.bits_per_sample(data) <= 8:
-        return None
-    tiff = deep_tiff.read_deep_tiff(data)
+def _decode_deep_tiff(data: bytes) -> Picture:
+    samples, profile, orientation = libvips.read_16_bits(data)
+    color, alpha = _split_alpha(samples)
     return Picture(
-        pixels=_upright(tiff.color, tiff.orientation),
-        alpha=None if tiff.alpha is None else _upright(tiff.alpha, tiff.orientation),
-        icc_profile=tiff.icc_profile,
+        pixels=_upright(color, orientation),
+        alpha=None if alpha is None else _upright(alpha, orientation),
+        icc_profile=profile,
     )
-
-
-def _deep_planes(data: bytes, path: Path) -> np.ndarray:
-    """Reads the samples of a 16-bit PNG."""
-    import cv2  # takes a fifth of a second, and 16 bits are rare
-
-    planes = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if planes is None or planes.dtype != np.uint16:
-        raise _RefusedError(f"{path}: 16-bit PNG that cannot be read; it may be damaged")
-    if planes.ndim == 2:
-        return planes
-    planes = planes[..., [2, 1, 0, 3][: planes.shape[2]]]
-    gray_with_alpha = data[25] == 4
-    return planes[..., [0, 3]] if gray_with_alpha else planes
 
 
 def _split_alpha(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -236,7 +269,7 @@ def _upright(planes: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 4):
         rows, columns = (1, -1)[orientation != 2], (1, -1)[orientation != 4]
         planes = planes[::rows, ::columns]
-    elif orientation in (5, 6, 7, 8):
+    elif orientation in _TURNED:
         rows, columns = (1, -1)[orientation in (7, 8)], (1, -1)[orientation in (6, 7)]
         planes = planes.swapaxes(0, 1)[::rows, ::columns]
     return np.ascontiguousarray(planes)
@@ -259,28 +292,42 @@ def _stacked(picture: Picture) -> np.ndarray:
     return np.dstack([picture.pixels, picture.alpha])
 
 
-def _encode_bytes(picture: Picture, image_format: str, quality: int | None) -> bytes:
+def _encode(picture: Picture, image_format: str, quality: int | None) -> bytes:
+    if image_format in ("PNG", "TIFF"):
+        samples, profile = _stacked(picture), picture.icc_profile
+        if image_format == "PNG":
+            return libvips.encode_png(samples, icc_profile=profile, exif=picture.exif)
+        return libvips.encode_tiff(samples, icc_profile=profile)
     options: dict[str, Any] = {}
-    if picture.icc_profile:
-        options["icc_profile"] = picture.icc_profile
-    if picture.exif and image_format != "TIFF":
-        options["exif"] = picture.exif
     if image_format in DEFAULT_QUALITY:
         options |= {"quality": quality or DEFAULT_QUALITY[image_format], "subsampling": "4:4:4"}
     elif image_format == "WEBP":
         # `exact` keeps the colours below transparent pixels.
         lossless = {"lossless": True, "exact": True}
         options |= lossless if quality is None else {"quality": quality}
-    elif image_format == "TIFF":
-        options["compression"] = "tiff_deflate"
+    if image_format in _COLOR_ONLY:
+        picture = _without_gray_profile(picture)
+    if picture.icc_profile:
+        options["icc_profile"] = picture.icc_profile
+    if picture.exif:
+        options["exif"] = picture.exif
     buffer = io.BytesIO()
     Image.fromarray(_stacked(picture)).save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
-def _encode_deep(picture: Picture, image_format: str) -> bytes:
-    if image_format == "PNG":
-        return encode_png16(_stacked(picture), icc_profile=picture.icc_profile, exif=picture.exif)
-    from armoe_jax.images.deep_tiff import encode_deep_tiff
-
-    return encode_deep_tiff(picture.pixels, alpha=picture.alpha, icc_profile=picture.icc_profile)
+def _without_gray_profile(picture: Picture) -> Picture:
+    """Converts gray with a profile for gray to sRGB: the file will hold three channels."""
+    profile = picture.icc_profile
+    if picture.pixels.ndim == 3 or profile is None or profile[16:20] != b"GRAY":
+        return picture
+    try:
+        converted = ImageCms.profileToProfile(
+            Image.fromarray(picture.pixels),
+            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+            ImageCms.createProfile("sRGB"),
+            outputMode="RGB",
+        )
+    except (ImageCms.PyCMSError, OSError):  # a profile that says nothing
+        return dataclasses.replace(picture, icc_profile=None)
+    return dataclasses.replace(picture, pixels=np.asarray(converted), icc_profile=None)

@@ -54,6 +54,30 @@ def test_output_names(tmp_path):
     ]
 
 
+def test_an_output_of_an_unknown_suffix_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"q\.xyz: the suffix '\.xyz' is not that of an image .*q\.xyz/"
+    ):
+        output_paths([Path("a.png")], tmp_path / "q.xyz")
+    with pytest.raises(
+        ValueError, match=r"all\.png is the name of a file; 2 results need a folder"
+    ):
+        output_paths([Path("a.png"), Path("b.png")], tmp_path / "all.png")
+    # What ends in a slash, or exists, is a folder.
+    for name in ("v1.2", "x.png"):
+        assert output_paths([Path("a.png")], f"{tmp_path}/{name}/") == [tmp_path / name / "a.png"]
+    (tmp_path / "v1.2").mkdir()
+    assert output_paths([Path("a.png")], tmp_path / "v1.2") == [tmp_path / "v1.2" / "a.png"]
+
+
+def test_links_to_nothing_are_kept_and_folders_left_out(tmp_path):
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "._a.png").write_bytes(b"x")
+    (tmp_path / "a.ppm").write_bytes(b"x")
+    assert names(images_in(tmp_path)) == ["a.ppm", "gone.png"]
+
+
 def test_ambiguous_outputs_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"x/a\.png and y/a\.png would both become"):
         output_paths([Path("x/a.png"), Path("y/a.png")], tmp_path)

@@ -170,17 +170,21 @@ def test_bad_inputs_are_listed_and_skipped(source_folder, tmp_path, capsys):
     (source_folder / "torn.png").write_bytes((source_folder / "a.png").read_bytes()[:300])
     (source_folder / "none.jpg").write_bytes(b"")
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(source_folder / "tiny.png")
+    (source_folder / "gone.png").symlink_to(source_folder / "nowhere")
+    (source_folder / "folder.png").mkdir()
+    (source_folder / "._a.png").write_bytes(b"what macOS leaves beside a.png")
     out = tmp_path / "out"
     arguments = ["--source", source_folder, "--codec", "avc", "--preset", "ultrafast", "--qp", "30"]
     assert command(*arguments, "--out", out, "--workers", "1") == 1
     captured = capsys.readouterr()
-    assert "3 images coded, 0 were there already, 3 failed" in captured.out
+    assert "3 images coded, 0 were there already, 4 failed" in captured.out
     failures = [line for line in captured.err.splitlines() if line.startswith("failed: ")]
-    assert len(failures) == 3
+    assert len(failures) == 4
     for name in (
-        "none.jpg is not a readable",
+        "none.jpg: the file is empty",
         "tiny.png: image of 4x4 is too small",
-        "torn.png is",
+        "torn.png: cannot be read",
+        "No such file or directory: '",
     ):
         assert any(name in line for line in failures)
     assert len(load_manifest(out)["images"]) == 3

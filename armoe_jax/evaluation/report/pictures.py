@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
 from armoe_jax.evaluation.report.charts import image_uri
 from armoe_jax.evaluation.report.runs import Run
@@ -58,8 +58,9 @@ def to_uri(picture: Picture) -> str:
 def thumbnail_uri(picture: Picture) -> str:
     """Returns a small copy, as JPEG."""
     scale = THUMBNAIL_SIDE / max(picture.shape[:2])
-    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
-    return image_uri(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), "JPEG", quality=80)
+    size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
+    small = Image.fromarray(picture).resize(size, Image.Resampling.BOX)
+    return image_uri(np.asarray(small), "JPEG", quality=80)
 
 
 def _read(path: Path) -> Picture:
