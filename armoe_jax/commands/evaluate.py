@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from armoe_jax.checkpoints.shipped import JPEG_MODEL, model_for_image
+from armoe_jax.commands import evaluate_sequences
 from armoe_jax.commands.options import (
     Restorers,
     add_model_arguments,
@@ -63,10 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     published.add_argument("--qp", type=int, metavar="N", help="QP of the VVC images")
     add_model_arguments(parser)
     add_restorer_arguments(parser)
+    evaluate_sequences.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluates, prints the table, and writes what is asked for."""
+    if evaluate_sequences.names_sequences(args):
+        return evaluate_sequences.run(args)
     from absl import logging
 
     from armoe_jax.evaluation.pairs import evaluate_pairs

@@ -5,6 +5,7 @@ import dataclasses
 import os
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from armoe_jax.video.color import LUMA_WEIGHTS, SITINGS
 
@@ -127,12 +128,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--encoder-option", type=_pair, action="append", default=[], metavar="NAME=VALUE",
         help="a further option of the encoder; may be given several times",
     )  # fmt: skip
-    group.add_argument("--yuv-size", type=_size, metavar="WxH", help="size of a headerless .yuv")
-    group.add_argument("--yuv-format", default="yuv420p", metavar="FMT", help="its sample format")
+    add_sample_arguments(group)
     group.add_argument(
         "--fps", type=_rate, metavar="N[/D]",
         help="frame rate of an input without time stamps (.yuv, bare bitstreams; default 25)",
     )  # fmt: skip
+    group.add_argument("--no-audio", action="store_true", help="leave out sound and subtitles")
+
+
+def add_sample_arguments(group: Any) -> None:
+    """Adds the flags that say what samples mean; read them with `sample_options`."""
+    group.add_argument("--yuv-size", type=_size, metavar="WxH", help="size of a headerless .yuv")
+    group.add_argument("--yuv-format", default="yuv420p", metavar="FMT", help="its sample format")
     group.add_argument(
         "--color-matrix", choices=sorted(LUMA_WEIGHTS),
         help="overrides the video's tag; without a tag bt709 from 720 lines, else bt601",
@@ -143,24 +150,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--chroma-siting", choices=sorted(SITINGS), help="position of chroma samples (default left)"
     )
-    group.add_argument("--no-audio", action="store_true", help="leave out sound and subtitles")
 
 
 def options_from_args(args: argparse.Namespace) -> VideoOptions:
     """Collects the flags added by `add_arguments`."""
-    return VideoOptions(
+    return dataclasses.replace(
+        sample_options(args),
         codec=args.video_codec,
         crf=args.crf,
         preset=args.video_preset,
         pixel_format=args.pixel_format,
         encoder_options=tuple(args.encoder_option),
+        fps=args.fps,
+        audio=not args.no_audio,
+    )
+
+
+def sample_options(args: argparse.Namespace) -> VideoOptions:
+    """Collects the flags added by `add_sample_arguments`; the rest is default."""
+    return VideoOptions(
         yuv_size=args.yuv_size,
         yuv_format=args.yuv_format,
-        fps=args.fps,
         color_matrix=args.color_matrix,
         color_range=args.color_range,
         chroma_siting=args.chroma_siting,
-        audio=not args.no_audio,
     )
 
 

@@ -1,5 +1,6 @@
 """Bare samples, .y4m and .yuv, with our own readers and writers."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,13 @@ class RawSource:
                 raise ValueError(
                     f"{path}: a .y4m file states its size and rate; leave the flags out"
                 )
-            header, frames = yuv.read_y4m_header(path), yuv.read_y4m(path)
+            header = yuv.read_y4m_header(path)
+            self._read = functools.partial(yuv.read_y4m, path)
         else:
             header = _yuv_header(path, options)
-            frames = yuv.read_yuv(path, header.format)
+            self._read = functools.partial(yuv.read_yuv, path, header.format)
+            self._read()  # refuses a file that does not hold whole frames
         self.notes: list[str] = []
-        self._frames = frames
         full_range = header.full_range
         tags = ColorTags(range=0 if full_range is None else 1 + full_range)
         siting = header.siting or "left"
@@ -50,9 +52,13 @@ class RawSource:
             num_frames=path.stat().st_size // header.format.frame_bytes,
         )
 
+    def planes(self) -> Iterator[yuv.Planes]:
+        """Yields the samples of each frame, from the first one on whenever it is called."""
+        return self._read()
+
     def items(self) -> Iterator[Picture]:
         """Yields the pictures in order."""
-        for number, planes in enumerate(self._frames):
+        for number, planes in enumerate(self.planes()):
             rgb = planes_to_rgb(planes, self.info.format, self.info.color)
             yield Picture(rgb, number, 1)
 

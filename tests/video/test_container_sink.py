@@ -19,6 +19,7 @@ from clips import (
 
 from armoe_jax.video import VideoOptions, restore_video, yuv
 from armoe_jax.video.container_source import ContainerSource
+from armoe_jax.video.pyav import as_fraction
 
 NO_AUDIO = VideoOptions(audio=False)
 SUFFIXES = [".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".mxf", ".ogv", ".flv", ".3gp", ".wmv"]
@@ -120,7 +121,7 @@ def test_pixel_aspect(tmp_path, suffix, codec):
     )
     with av.open(str(out)) as container:
         video = container.streams.video[0]
-        assert Fraction(*video.sample_aspect_ratio.as_integer_ratio()) == Fraction(17, 16)
+        assert as_fraction(video.sample_aspect_ratio) == Fraction(17, 16)
         assert container.metadata["title"] == "T"
     _, times, _ = read_clip(out)
     assert len(times) == 12

@@ -1,0 +1,67 @@
+"""The part of `armoe-jax evaluate` for sequences of YUV pictures, .y4m and .yuv."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from armoe_jax.checkpoints.shipped import CODEC_MODEL
+from armoe_jax.commands.options import Restorers, model_name
+from armoe_jax.video.options import add_sample_arguments, sample_options
+
+_FOR_IMAGES = ("jpeg_quality", "crop_border", "csv", "expert_usage", "save_images", "set", "qp")
+_TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 30.0  # between two lines of progress
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of sequences."""
+    group = parser.add_argument_group(
+        "sequences of pictures, if --gt and --lq name .y4m or .yuv files or folders of them"
+    )
+    add_sample_arguments(group)
+
+
+def names_sequences(args: argparse.Namespace) -> bool:
+    """Says whether the originals are sequences of YUV pictures."""
+    from armoe_jax.evaluation.sequences import sequences_at
+
+    return Path(args.gt).exists() and bool(sequences_at(Path(args.gt)))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluates, prints the table, and writes what is asked for."""
+    from armoe_jax.evaluation.sequences import (
+        evaluate_sequences,
+        pairs_of_sequences,
+        sequence_table,
+    )
+    from armoe_jax.runtime.files import write_atomically
+
+    for name in _FOR_IMAGES:
+        if getattr(args, name):
+            raise ValueError(f"--{name.replace('_', '-')} is for images, not for {args.gt}")
+    restorer = Restorers(args)(model_name(args, CODEC_MODEL))
+    if restorer.config.scale > 1:
+        raise ValueError(
+            f"sequences are compared at their own size; the network scales by "
+            f"{restorer.config.scale}"
+        )
+    pairs = pairs_of_sequences(Path(args.gt), Path(args.lq))
+    every = _TERMINAL_SECONDS if sys.stderr.isatty() else _LOG_SECONDS
+    with tqdm(desc="evaluating", unit="frame", mininterval=every) as bar:
+
+        def restore(picture: Any) -> Any:
+            bar.update()
+            return restorer(picture)
+
+        record = evaluate_sequences(restore, pairs, sample_options(args))
+    table = sequence_table(record)
+    if args.json:
+        write_atomically(args.json, json.dumps(record, indent=2, allow_nan=False) + "\n")
+    if args.markdown:
+        write_atomically(args.markdown, f"{table}\n")
+    sys.stdout.write(f"{table}\n")
+    return 0
