@@ -7,10 +7,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from armoe_jax.checkpoints.weights import load_pretrained
     from armoe_jax.metrics import bd_psnr, bd_rate, psnr, ssim
     from armoe_jax.models import ARMoE, ARMoEConfig, build_model
     from armoe_jax.restore import Restorer
+    from armoe_jax.restore.pretrained import load_pretrained
 
 __version__ = "0.1.0"
 
@@ -30,7 +30,7 @@ _HOME = {
     "ARMoE": "armoe_jax.models",
     "ARMoEConfig": "armoe_jax.models",
     "build_model": "armoe_jax.models",
-    "load_pretrained": "armoe_jax.checkpoints.weights",
+    "load_pretrained": "armoe_jax.restore.pretrained",
     "Restorer": "armoe_jax.restore",
     "psnr": "armoe_jax.metrics",
     "ssim": "armoe_jax.metrics",

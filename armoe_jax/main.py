@@ -1,13 +1,13 @@
 """Trains or evaluates: python -m armoe_jax.main --config FILE --workdir DIR [--mode train|eval]."""
 
 import logging as python_logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 import configs
 from armoe_jax.cli import USAGE_ERROR, one_line
@@ -16,26 +16,35 @@ from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 FAILURE = 1
 SIGNAL_EXIT = 128  # exit status of a process ended by signal n is 128 + n
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Configuration file; looked up among the installed configs if absent."
+_CONFIG = flags.DEFINE_string(
+    "config",
+    "",
+    "Configuration: FILE or FILE:ARGUMENT; looked up among the installed configs if absent. Change "
+    "its fields with --config.GROUP.FIELD=VALUE.",
 )
 _WORKDIR = flags.DEFINE_string("workdir", "", "Folder of the run: checkpoints, metrics, images.")
 _MODE = flags.DEFINE_enum("mode", "train", ["train", "eval"], "What to do.")
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs with parsed flags and returns the exit status: 0, 1 (failed) or 2 (bad usage)."""
-    del argv
+    """Runs with parsed flags and returns the exit status: 0, 1 (failed) or 2 (bad usage).
+
+    Args:
+        argv: The program's name, then fields of the configuration to change, as FIELD=VALUE.
+    """
+    try:
+        config = configs.load(_CONFIG.value, argv[1:])
+    except (ValueError, FileNotFoundError) as error:
+        return _complain(ValueError(f"{one_line(error)} (see --help)"), USAGE_ERROR)
     _quiet_libraries()
     from armoe_jax.training import distributed  # imports JAX, which --help needs not
 
-    config, workdir = _CONFIG.value, _WORKDIR.value
     try:
         if _MODE.value == "train":
             distributed.initialize(config.distributed.to_dict())
             if distributed.is_helper():
                 logging.set_verbosity(logging.WARNING)
-        return _run(config, workdir)
+        return _run(config, _WORKDIR.value)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         return _complain(error, USAGE_ERROR)
     except (OSError, ArithmeticError) as error:
@@ -63,45 +72,43 @@ def _run(config: Any, workdir: str) -> int:
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line; ends the process with one line and status 2 if it is wrong."""
+    """Parses the command line; ends the process with one line and status 2 if it is wrong.
+
+    Returns:
+        What `main` takes.
+    """
+    arguments, overrides = split_overrides(argv[1:])
     try:
-        rest = flags.FLAGS([argv[0], *resolve_config(argv[1:])])
-    except Exception as error:  # absl and ml_collections raise many kinds, and config files any
+        rest = flags.FLAGS([argv[0], *arguments])
+    except flags.Error as error:
         _exit_with_usage_error(error)
     if len(rest) > 1:
         _exit_with_usage_error(ValueError(f"unexpected arguments {rest[1:]}"))
     for flag in (_CONFIG, _WORKDIR):
         if not flag.value:
             _exit_with_usage_error(ValueError(f"--{flag.name} is required"))
-    return rest
+    return [argv[0], *overrides]
 
 
-def resolve_config(arguments: Sequence[str]) -> list[str]:
-    """Returns the arguments with an absent config file replaced by the installed one of its name.
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the arguments without, and as FIELD=VALUE, those that change the configuration.
 
-    Raises:
-        FileNotFoundError: Neither exists.
+    As absl does with flags, `--config.FIELD VALUE`, `--config.FIELD` (true) and `--noconfig.FIELD`
+    (false) are understood, too.
     """
-    resolved = list(arguments)
-    for i, argument in enumerate(resolved):
-        if argument in ("--config", "-config") and i + 1 < len(resolved):
-            resolved[i + 1] = _installed(resolved[i + 1])
-        elif argument.startswith(("--config=", "-config=")):
-            name, path = argument.split("=", 1)
-            resolved[i] = f"{name}={_installed(path)}"
-    return resolved
-
-
-def _installed(value: str) -> str:
-    path, colon, argument = value.partition(":")
-    if Path(path).exists():
-        return value
-    folder = Path(configs.__path__[0])
-    installed = folder / Path(path).name
-    if not installed.is_file():
-        names = ", ".join(sorted(f"configs/{file.name}" for file in folder.glob("[a-z]*.py")))
-        raise FileNotFoundError(f"--config={path}: no such file; installed are {names}")
-    return f"{installed}{colon}{argument}"
+    others, overrides = [], []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        match = re.fullmatch(r"--?(no)?config\.([^=]+)(=.*)?", word, re.DOTALL)
+        if match is None:
+            others.append(word)
+            continue
+        negated, field, value = match.groups()
+        if value is None and not negated and words and not words[0].startswith("--"):
+            value = f"={words.pop(0)}"
+        overrides.append(f"{field}{value or f'={not negated}'}")
+    return others, overrides
 
 
 def _exit_with_usage_error(error: Exception) -> NoReturn:

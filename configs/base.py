@@ -8,6 +8,8 @@ A misspelt field or a value of the wrong type is refused.
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -84,6 +86,13 @@ def get_config() -> ConfigDict:
         }
     )
     return config.lock()
+
+
+def changed(changes: Mapping[str, Any]) -> ConfigDict:
+    """Returns the locked configuration with other values of some fields, named "group.field"."""
+    config = get_config()
+    config.update_from_flattened_dict(changes)
+    return config
 
 
 def model_config(variant: str) -> ConfigDict:

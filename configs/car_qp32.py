@@ -14,7 +14,4 @@ from configs import base
 
 def get_config() -> ConfigDict:
     """Returns the locked configuration."""
-    config = base.get_config()
-    config.data.codec = "vvc"
-    config.data.qp = 32
-    return config
+    return base.changed({"data.codec": "vvc", "data.qp": 32})

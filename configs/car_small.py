@@ -148,6 +148,4 @@ def get_config(run: str = "vvc") -> ConfigDict:
     """Returns the locked configuration of one of RUNS."""
     if run not in RUNS:
         raise ValueError(f"configs/car_small.py:{run}: choose one of {', '.join(RUNS)}")
-    config = base.get_config()
-    config.update_from_flattened_dict(NETWORK | TRAINING | RUNS[run])
-    return config
+    return base.changed(NETWORK | TRAINING | RUNS[run])

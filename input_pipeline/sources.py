@@ -12,15 +12,11 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from armoe_jax.images.io import image_size
-from armoe_jax.metrics import luma
-from armoe_jax.ops.resize import imresize
 from input_pipeline.build import build
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.embedded import embedded_images
-from input_pipeline.example import Example, Image
+from input_pipeline.example import Example
 from input_pipeline.image_files import (
     halve,
     is_jpeg,
@@ -29,6 +25,7 @@ from input_pipeline.image_files import (
 )
 from input_pipeline.manifest import MANIFEST, Tree, load_manifest, tree_name
 from input_pipeline.settings import Component, DataConfig
+from input_pipeline.transforms import reduce_bicubic, to_channels
 
 BUILD_COMMAND = "armoe-jax build-dataset --source DIR --codec {codec} --{flag} {quality} --out DIR"
 
@@ -128,25 +125,6 @@ class FilePairs:
                     f"{pair.lq or pair.gt} gives an input of {lq_width}x{lq_height}, smaller than "
                     f"the patch of {smallest}x{smallest}; remove it or reduce data.patch_size"
                 )
-
-
-def to_channels(image: Image, in_chans: int) -> Image:
-    """Returns an image with 1 or 3 channels: gray is repeated, colour becomes rounded luma."""
-    if image.shape[2] == in_chans:
-        return image
-    if in_chans == 3:
-        return np.repeat(image, 3, axis=2)
-    return np.clip(np.round(luma(image)), 0, 255).astype(np.uint8)[..., None]
-
-
-def reduce_bicubic(gt: Image, scale: int) -> tuple[Image, Image]:
-    """Crops an original to a multiple of the scale and returns it with its bicubic reduction."""
-    height, width = (side - side % scale for side in gt.shape[:2])
-    if height == 0 or width == 0:
-        raise ValueError(f"image of {gt.shape[1]}x{gt.shape[0]} is smaller than scale {scale}")
-    cropped = np.ascontiguousarray(gt[:height, :width])
-    reduced = imresize(cropped.astype(np.float32), 1 / scale)
-    return cropped, np.clip(np.round(reduced), 0, 255).astype(np.uint8)
 
 
 def pair_folders(gt: str | Path, lq: str | Path, *, qp: int = -1, codec: int = 0):

@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.example import Example
-from input_pipeline.sources import reduce_bicubic, to_channels
+from input_pipeline.transforms import reduce_bicubic, to_channels
 
 
 @dataclasses.dataclass(frozen=True)

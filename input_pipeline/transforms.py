@@ -1,4 +1,4 @@
-"""Random maps of training examples: paired crops, flips and transposition, JPEG on the fly."""
+"""Maps of training examples: paired crops, flips and transposition, JPEG, channels, reduction."""
 
 import dataclasses
 import io
@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PILImage
 
+from armoe_jax.metrics import luma
+from armoe_jax.ops.resize import imresize
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.codecs.jpeg import encode_jpeg
 from input_pipeline.example import Batch, Example, Image
@@ -132,6 +134,25 @@ def turn(image: Image, flip_rows: bool, flip_columns: bool, transpose: bool) -> 
     if flip_columns:
         image = image[:, ::-1]
     return image.swapaxes(0, 1) if transpose else image
+
+
+def to_channels(image: Image, in_chans: int) -> Image:
+    """Returns an image with 1 or 3 channels: gray is repeated, colour becomes rounded luma."""
+    if image.shape[2] == in_chans:
+        return image
+    if in_chans == 3:
+        return np.repeat(image, 3, axis=2)
+    return np.clip(np.round(luma(image)), 0, 255).astype(np.uint8)[..., None]
+
+
+def reduce_bicubic(gt: Image, scale: int) -> tuple[Image, Image]:
+    """Crops an original to a multiple of the scale and returns it with its bicubic reduction."""
+    height, width = (side - side % scale for side in gt.shape[:2])
+    if height == 0 or width == 0:
+        raise ValueError(f"image of {gt.shape[1]}x{gt.shape[0]} is smaller than scale {scale}")
+    cropped = np.ascontiguousarray(gt[:height, :width])
+    reduced = imresize(cropped.astype(np.float32), 1 / scale)
+    return cropped, np.clip(np.round(reduced), 0, 255).astype(np.uint8)
 
 
 def collate(elements: Sequence[Patches]) -> Batch:

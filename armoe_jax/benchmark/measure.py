@@ -26,13 +26,8 @@ from armoe_jax.restore import Restorer
 from armoe_jax.runtime.memory import return_freed_memory
 from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
-from armoe_jax.training.step import (
-    StepOptions,
-    batch_shapes,
-    lower_train_step,
-    make_train_step,
-    metrics_shapes,
-)
+from armoe_jax.training.objectives import StepOptions, batch_shapes
+from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 
 WARM_UP = 1
 """Runs before the measured ones."""

@@ -1,7 +1,12 @@
-"""Which of the weights that come with the package suit a file."""
+"""The weights that come with the package: where they are, and which suit a file."""
 
 import contextlib
 from pathlib import Path
+
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
+"""NAME.safetensors each."""
+
+_SUFFIX = ".safetensors"
 
 JPEG_MODEL = "car_small_jpeg"
 CODEC_MODEL = "car_small_vvc"
@@ -13,6 +18,16 @@ JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_CODECS = ("mjpeg", "mjpegb")
+
+
+def shipped_names() -> list[str]:
+    """Returns the names of the weights that come with the package."""
+    return sorted(path.stem for path in WEIGHTS_FOLDER.glob(f"*{_SUFFIX}"))
+
+
+def path_of(name: str) -> Path:
+    """Returns the file of weights that come with the package."""
+    return WEIGHTS_FOLDER / f"{name}{_SUFFIX}"
 
 
 def model_for_image(path: Path) -> str:

@@ -1,19 +1,15 @@
-"""Pretrained networks: from any kind of checkpoint to a ready `Restorer`, or to another kind."""
+"""Weights of every kind: read from any checkpoint, written as any."""
 
 import dataclasses
 import hashlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from armoe_jax import convert
+from armoe_jax.checkpoints import shipped, workdir
 from armoe_jax.checkpoints.folder import LoadedModel, is_model_folder, load_model, save_model
 from armoe_jax.models.config import ARMoEConfig
-from armoe_jax.restore import Restorer
-
-WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
-"""Weights that come with the package, NAME.safetensors each."""
 
 TORCH_SUFFIXES = (".pth", ".pt")
 SAFETENSORS_SUFFIX = ".safetensors"
@@ -24,34 +20,14 @@ _KINDS = (
 )
 
 
-def load_pretrained(path: str | Path, *, key: str = "auto", **options: Any) -> Restorer:
-    """Loads a network and makes it ready to restore images.
+def load_weights(path: str | Path, *, key: str = "auto", **architecture: Any) -> LoadedModel:
+    """Loads a network's architecture and weights as NumPy arrays.
 
     Args:
         path: A model folder, the workdir of a training run, a .pth, .pt or .safetensors file, or
             the name of weights that come with the package.
         key: Which weights, if there are several: "params" (raw), "params_ema" (their moving
             average), or "auto" for the moving average if present.
-        **options: Fields of `ARMoEConfig` that the checkpoint cannot show (`img_range`,
-            `qk_scale`, ...), and keyword arguments of `Restorer` (`tile`, `dtype`, ...).
-
-    Raises:
-        FileNotFoundError: There is no such file, folder or name.
-        KeyError: The training run does not keep the weights that `key` asks for.
-        TypeError: A keyword is neither an architecture field nor a restoration option.
-        ValueError: The checkpoint is damaged or no ARMoE, or a keyword contradicts it.
-    """
-    architecture, restoration = _split_options(options)
-    model = load_weights(path, key=key, **architecture)
-    return Restorer(model.config, model.variables, **restoration)
-
-
-def load_weights(path: str | Path, *, key: str = "auto", **architecture: Any) -> LoadedModel:
-    """Loads a network's architecture and weights as NumPy arrays.
-
-    Args:
-        path: See `load_pretrained`.
-        key: See `load_pretrained`.
         **architecture: Fields of `ARMoEConfig`; they take the place of what the checkpoint says.
 
     Raises:
@@ -62,7 +38,7 @@ def load_weights(path: str | Path, *, key: str = "auto", **architecture: Any) ->
     """
     if key not in convert.KEYS:
         raise ValueError(f"key={key!r} is not allowed; choose one of {convert.KEYS}")
-    _refuse_unknown(architecture, _architecture_fields())
+    refuse_unknown(architecture, architecture_fields())
     path = _locate(path)
     if path.is_dir():
         return _load_folder(path, key, architecture)
@@ -112,18 +88,13 @@ def save_weights(path: str | Path, model: LoadedModel, *, overwrite: bool = Fals
         )
 
 
-def shipped_names() -> list[str]:
-    """Returns the names of the weights that come with the package."""
-    return sorted(path.stem for path in WEIGHTS_FOLDER.glob(f"*{SAFETENSORS_SUFFIX}"))
-
-
 def _locate(path: str | Path) -> Path:
     """Returns the file or folder that is meant, a path before a shipped name."""
     if Path(path).exists():
         return Path(path)
-    if str(path) in shipped_names():
-        return WEIGHTS_FOLDER / f"{path}{SAFETENSORS_SUFFIX}"
-    names = ", ".join(shipped_names()) or "none"
+    if str(path) in shipped.shipped_names():
+        return shipped.path_of(str(path))
+    names = ", ".join(shipped.shipped_names()) or "none"
     raise FileNotFoundError(
         f"no checkpoint {str(path)!r}: there is no such path, and no such name among the weights "
         f"that come with the package ({names}). A checkpoint is {_KINDS}"
@@ -131,14 +102,11 @@ def _locate(path: str | Path) -> Path:
 
 
 def _load_folder(path: Path, key: str, architecture: Mapping[str, Any]) -> LoadedModel:
-    # Training brings the optimiser and the whole step with it: imported only if needed.
-    from armoe_jax.training import checkpointer as checkpoint
-
     if is_model_folder(path):
         _refuse_key(path, key)
         return _with_architecture(load_model(path), architecture, path)
-    if checkpoint.is_workdir(path):
-        config, variables = checkpoint.load_workdir(path, key)
+    if workdir.is_workdir(path):
+        config, variables = workdir.load_workdir(path, key)
         provenance = {"source": path.resolve().name, "format": "workdir", "key": key}
         return _with_architecture(LoadedModel(config, variables, provenance), architecture, path)
     raise ValueError(
@@ -208,25 +176,13 @@ def _refuse_key(path: Path, key: str) -> None:
         raise ValueError(f"{path} holds one set of weights, so key={key!r} is not allowed; omit it")
 
 
-def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    fields, restoration = _architecture_fields(), _restoration_options()
-    _refuse_unknown(options, fields + restoration)
-    return (
-        {name: value for name, value in options.items() if name in fields},
-        {name: value for name, value in options.items() if name in restoration},
-    )
-
-
-def _refuse_unknown(options: Mapping[str, Any], allowed: list[str]) -> None:
+def refuse_unknown(options: Mapping[str, Any], allowed: list[str]) -> None:
+    """Raises TypeError if a keyword is none of the allowed ones."""
     unknown = sorted(set(options) - set(allowed))
     if unknown:
         raise TypeError(f"unknown keywords {unknown}; allowed are {allowed}")
 
 
-def _architecture_fields() -> list[str]:
+def architecture_fields() -> list[str]:
+    """Returns the names of the fields of `ARMoEConfig`."""
     return [field.name for field in dataclasses.fields(ARMoEConfig)]
-
-
-def _restoration_options() -> list[str]:
-    parameters = inspect.signature(Restorer).parameters.values()
-    return [p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]

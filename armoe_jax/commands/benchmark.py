@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"published network: car or light_sr_x2 (default: {DEFAULT_VARIANT})",
     )
-    network.add_argument("--config", metavar="FILE", help="training configuration: configs/X.py")
+    network.add_argument(
+        "--config", metavar="FILE[:ARGUMENT]", help="training configuration: configs/X.py"
+    )
     parser.add_argument(
         "--mode", choices=MODES, default="infer", help="what to measure (default: %(default)s)"
     )
@@ -180,7 +182,7 @@ def _measure_row(args: argparse.Namespace, case: Any, matmul_rate: float) -> dic
     model = _model(args, config)
     with _no_compilation_cache():
         if case.mode == "train":
-            from armoe_jax.training.train import make_step_options
+            from armoe_jax.training.setup import make_step_options
 
             options = make_step_options(config, model)
             measured = measure.measure_training(
@@ -245,22 +247,16 @@ def _name(args: argparse.Namespace, architecture: Any) -> str:
 
 def _config(args: argparse.Namespace) -> Any:
     """Returns the configuration: the file's, or the default one with a variant's network."""
-    import runpy
-
-    from armoe_jax.main import resolve_config
+    import configs
     from armoe_jax.models import VARIANTS
     from configs import base
 
     if args.config:
-        path = resolve_config(["--config", args.config])[1]
-        names = runpy.run_path(path)
-        if "get_config" not in names:
-            raise ValueError(f"--config {args.config} defines no get_config(); see configs/base.py")
-        return names["get_config"]()
+        return configs.load(args.config)
     variant = args.variant or DEFAULT_VARIANT
     if variant not in VARIANTS:
         raise ValueError(f"--variant {variant!r} is unknown; known are {', '.join(VARIANTS)}")
-    config = base.get_config()
+    config = configs.load(configs.FOLDER / "base.py")
     with config.unlocked():
         config.model = base.model_config(variant)
     return config

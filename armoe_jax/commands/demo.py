@@ -41,8 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _restore(args: argparse.Namespace) -> None:
-    from armoe_jax.checkpoints.weights import load_pretrained, shipped_names
+    from armoe_jax.checkpoints.shipped import shipped_names
     from armoe_jax.commands import demo_work as demo
+    from armoe_jax.restore.pretrained import load_pretrained
     from armoe_jax.runtime import compilation_cache
 
     compilation_cache.enable(args.compilation_cache)
@@ -64,15 +65,15 @@ def _restore(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from absl import flags
 
+    import configs
     from armoe_jax.training.final_report import format_report
     from armoe_jax.training.metric_writer import METRICS_FILE, read_metrics
     from armoe_jax.training.train import train_and_evaluate
-    from configs import demo
 
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # libraries of the training program read them
     workdir = Path(args.output) / TRAINING_FOLDER
-    config = _shortened(demo.get_config(), args)
+    config = _shortened(configs.load(configs.FOLDER / "demo.py"), args)
     sys.stdout.write(f"\ntraining a small network for {args.steps} steps, to show that it runs\n")
     sys.stdout.flush()
     report = train_and_evaluate(config, workdir)

@@ -137,7 +137,7 @@ class Restorers:
         Raises:
             FileNotFoundError: If some do not.
         """
-        from armoe_jax.checkpoints.weights import shipped_names
+        from armoe_jax.checkpoints.shipped import shipped_names
 
         missing = sorted(set(names) - set(shipped_names()))
         if missing and not self._args.checkpoint:
@@ -162,7 +162,7 @@ class Restorers:
     def _load(self, name: str) -> "Restorer":
         from absl import logging
 
-        from armoe_jax.checkpoints.weights import load_pretrained
+        from armoe_jax.restore.pretrained import load_pretrained
         from armoe_jax.runtime import compilation_cache
 
         args = self._args

@@ -78,10 +78,10 @@ def _one_each(name: str, values: Sequence[str], count: int) -> list[str]:
 
 
 def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
-    from armoe_jax.checkpoints.weights import load_pretrained
     from armoe_jax.evaluation import analysis
     from armoe_jax.evaluation.report import Inside
     from armoe_jax.evaluation.report.pictures import read_for_network
+    from armoe_jax.restore.pretrained import load_pretrained
 
     restorer = load_pretrained(args.checkpoint)
     channels = restorer.config.in_chans

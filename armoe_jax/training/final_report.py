@@ -8,12 +8,12 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float, UInt8
 
+from armoe_jax.checkpoints.workdir import load_workdir
 from armoe_jax.evaluation.pairs import evaluate_pairs
 from armoe_jax.images.io import write_image
 from armoe_jax.restore import Restorer
-from armoe_jax.training.checkpointer import load_workdir
 from armoe_jax.training.run_info import write_json
-from armoe_jax.training.validation import Sample, show_samples
+from armoe_jax.training.validation import Sample, parse_tile, show_samples
 from input_pipeline import pipeline
 from input_pipeline.example import Batch
 
@@ -64,11 +64,6 @@ def evaluate_workdir(config: Any, workdir: str | Path) -> dict[str, Any]:
     for picture in show_samples(shown).values():
         write_image(workdir / COMPARISON_FILE, picture)
     return report
-
-
-def parse_tile(tile: str | int) -> str | int:
-    """Returns config.eval.tile with a number given as text turned into one."""
-    return int(tile) if isinstance(tile, str) and tile.isdecimal() else tile
 
 
 def mean_correction(

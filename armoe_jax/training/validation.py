@@ -160,3 +160,8 @@ def _mean_over_processes(images: Sequence[Mapping[str, Any]], count: int) -> dic
 
 def _number(value: float | None) -> float:
     return math.inf if value is None else value
+
+
+def parse_tile(tile: str | int) -> str | int:
+    """Returns config.eval.tile with a number given as text turned into one."""
+    return int(tile) if isinstance(tile, str) and tile.isdecimal() else tile

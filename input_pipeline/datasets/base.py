@@ -22,7 +22,7 @@ from tensorflow_datasets.core.utils import gcs_utils
 from input_pipeline.codecs import CODECS, CodecOptions, get_codec
 from input_pipeline.codecs.base import RGB
 from input_pipeline.image_files import encode_png, read_rgb
-from input_pipeline.sources import reduce_bicubic
+from input_pipeline.transforms import reduce_bicubic
 
 gcs_utils._is_gcs_disabled = True  # pyright: ignore[reportPrivateUsage]
 

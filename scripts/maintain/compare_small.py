@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags, logging
-from ml_collections import config_flags
 
+import configs
 from armoe_jax.metrics import psnr
 from armoe_jax.models import build_model
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime.files import write_atomically
-from armoe_jax.training import sharding
-from armoe_jax.training import state as train_state
-from armoe_jax.training.step import step_batch
-from armoe_jax.training.train import abstract_state, compile_for, fresh_state, make_step_options
+from armoe_jax.training import setup
 from armoe_jax.training.validation import limit
 from input_pipeline import pipeline
 
@@ -60,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     flags.FLAGS.mark_as_parsed()  # the data pipeline's workers read them
     logging.set_verbosity(logging.WARNING)
-    config = _config(args.config, args.set)
+    config = configs.load(args.config, args.set)
+    config.sharding.num_devices = 1
     sets = {name: _pairs(config, args, name) for name in args.evaluate}
     rows = []
     for name in args.networks:
@@ -79,19 +77,6 @@ def main(argv: list[str] | None = None) -> int:
             facts = {"seconds": args.seconds, "config": args.config, "set": args.set}
             write_atomically(args.json, json.dumps(facts | {"networks": rows}, indent=1) + "\n")
     return 0
-
-
-def _config(name: str, changes: list[str]) -> Any:
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    words = [f"--config.{change}" for change in changes]
-    # The library finds overrides in sys.argv.
-    before, sys.argv = sys.argv, [sys.argv[0], f"--config={name}", *words]
-    try:
-        values(sys.argv)
-    finally:
-        sys.argv = before
-    return values.config
 
 
 def _pairs(config: Any, args: argparse.Namespace, name: str) -> Pairs:
@@ -118,7 +103,7 @@ def _train(name: str, config: Any, seconds: float) -> tuple[dict[str, Any], Rest
         config.model.experts = () if name == "none" else (name,)
     make = _plain if name == "plain" else _armoe
     step, _ = make(config)
-    batches = _batches(config)
+    batches = iter(setup.open_data(setup.prepare(config), num_steps=10**9))
     step(next(batches))
     start = time.process_time()
     for _ in range(CALIBRATION_STEPS):
@@ -126,7 +111,7 @@ def _train(name: str, config: Any, seconds: float) -> tuple[dict[str, Any], Rest
     each = (time.process_time() - start) / CALIBRATION_STEPS
     config.train.num_steps = max(int(seconds / each), 1)
     step, finish = make(config)
-    batches = _batches(config)
+    batches = iter(setup.open_data(setup.prepare(config), num_steps=10**9))
     start = time.process_time()
     for _ in range(config.train.num_steps):
         step(next(batches))
@@ -137,36 +122,20 @@ def _train(name: str, config: Any, seconds: float) -> tuple[dict[str, Any], Rest
     return row | {"images_per_second": speed, "cpu_seconds": spent}, restore
 
 
-def _batches(config: Any) -> Iterator[Any]:
-    loader = pipeline.train_loader(
-        config.data.to_dict(),
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        num_steps=10**9,
-    )
-    return iter(loader)
-
-
 def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Any]]:
     """Returns a function that trains on a batch, and one that returns the result."""
-    mesh = sharding.make_mesh(1)
-    model = build_model(config.model.to_dict())
-    options = make_step_options(config, model)
-    like = abstract_state(config, model, options, mesh)
-    program = compile_for(config, model, options, mesh, like)
-    state = fresh_state(config, model, options, like)
+    parts = setup.prepare(config)
+    program = setup.compile_step(parts)
+    state = setup.fresh_state(parts)
 
     def step(batch: Any) -> None:
         nonlocal state
-        images = step_batch(batch, model.config)
-        state, info = program(state, sharding.place_batch(images, mesh))
+        state, info = program(state, setup.place_batch(parts, batch))
         jax.block_until_ready(info.loss)
 
     def finish() -> tuple[Restore, int]:
         count = sum(x.size for x in jax.tree.leaves(state.params))
-        best = state.ema or {"params": state.params, "batch_stats": state.batch_stats}
-        variables = train_state.as_variables(best["params"], best["batch_stats"])
-        return Restorer(model.config, jax.device_get(variables)), count
+        return Restorer(parts.model.config, jax.device_get(state.best_variables)), count
 
     return step, finish
 
@@ -174,7 +143,7 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Any]]:
 def _plain(config: Any) -> tuple[Callable[[Any], None], Callable[[], Any]]:
     """Likewise, for convolutions with rectifiers whose output is added to the input."""
     model = build_model(config.model.to_dict())
-    loss_fn = make_step_options(config, model).loss
+    loss_fn = setup.make_step_options(config, model).loss
     widths = [3, *[PLAIN_WIDTH] * (PLAIN_LAYERS - 1), 3]
     draws = jax.random.split(jax.random.key(config.train.seed), PLAIN_LAYERS)
     he = jax.nn.initializers.he_normal()

@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from armoe_jax.models import build_model
-from armoe_jax.training import sharding
-from armoe_jax.training.step import step_batch
-from armoe_jax.training.train import abstract_state, compile_for, fresh_state, make_step_options
-from input_pipeline import pipeline
+from armoe_jax.training import setup
 
 
 def first_losses(config: Any, num_steps: int) -> list[float]:
@@ -24,24 +20,12 @@ def first_losses(config: Any, num_steps: int) -> list[float]:
         ValueError: A field is not allowed, or data are missing.
         FileNotFoundError: Data are missing; the message names the command that builds them.
     """
-    mesh = sharding.make_mesh(config.sharding.num_devices)
-    model = build_model(config.model.to_dict())
-    options = make_step_options(config, model)
-    like = abstract_state(config, model, options, mesh)
+    parts = setup.prepare(config)
     losses = []
-    with pipeline.train_loader(
-        config.data.to_dict(),
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        num_steps=num_steps,
-        scale=model.config.scale,
-        in_chans=model.config.in_chans,
-    ) as batches:
-        step_fn = compile_for(config, model, options, mesh, like)
-        state = fresh_state(config, model, options, like)
+    with setup.open_data(parts, num_steps=num_steps) as batches:
+        step_fn = setup.compile_step(parts)
+        state = setup.fresh_state(parts)
         for batch in batches:
-            state, info = step_fn(
-                state, sharding.place_batch(step_batch(batch, model.config), mesh)
-            )
+            state, info = step_fn(state, setup.place_batch(parts, batch))
             losses.append(float(info.loss))
     return losses

@@ -15,7 +15,6 @@ import argparse
 import dataclasses
 import json
 import math
-import runpy
 import shlex
 import sys
 import tempfile
@@ -38,10 +37,11 @@ from training_record import (
     unmasked,
 )
 
-from armoe_jax.checkpoints import weights as pretrained
+import configs
+from armoe_jax.checkpoints import shipped
+from armoe_jax.checkpoints.weights import load_weights, save_weights
+from armoe_jax.checkpoints.workdir import FOLDER as CHECKPOINTS
 from armoe_jax.runtime.files import write_atomically
-from armoe_jax.training.checkpointer import FOLDER as CHECKPOINTS
-from configs import base
 
 LARGEST_TOTAL = 4_000_000  # bytes of all weights together
 LARGEST_MODEL = 500_000  # parameters
@@ -111,8 +111,8 @@ def _write(args: argparse.Namespace) -> int:
             f"{model.num_parameters:,} parameters; at most {LARGEST_MODEL:,} are meant"
         )
     facts = {key: record[key] for key in ("name", "step", "command", "git_revision")}
-    weights = pretrained.WEIGHTS_FOLDER / f"{args.name}.safetensors"
-    pretrained.save_weights(weights, dataclasses.replace(model, provenance=facts), overwrite=True)
+    weights = shipped.WEIGHTS_FOLDER / f"{args.name}.safetensors"
+    save_weights(weights, dataclasses.replace(model, provenance=facts), overwrite=True)
     record["num_parameters"] = model.num_parameters
     record["num_bytes"] = weights.stat().st_size
     record["sha256"] = sha256_of(weights)
@@ -153,10 +153,7 @@ def _repeat(args: argparse.Namespace) -> int:
 
 def _command(name: str, config_file: str, config: Mapping[str, Any]) -> str:
     """Returns a training command whose configuration is the given one, with places' names."""
-    path, _, argument = config_file.partition(":")
-    module = runpy.run_path(path)
-    config_there = module["get_config"](*([argument] if argument else []))
-    published = _flat(json.loads(json.dumps(config_there.to_dict())))
+    published = _flat(json.loads(json.dumps(configs.load(config_file).to_dict())))
     words = ["python", "-m", "armoe_jax.main", "--config", config_file]
     words += ["--workdir", f"runs/{name}"]
     for field, value in _flat(config).items():
@@ -167,9 +164,7 @@ def _command(name: str, config_file: str, config: Mapping[str, Any]) -> str:
 
 
 def _config(plain: Mapping[str, Any], places: Mapping[str, str]) -> ConfigDict:
-    config = base.get_config()
-    config.update_from_flattened_dict(_flat(unmasked(plain, places)))
-    return config
+    return configs.load("configs/base.py", _flat(unmasked(plain, places)))
 
 
 def _flat(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -189,7 +184,7 @@ def _load_step(workdir: Path, step: int) -> Any:
         raise FileNotFoundError(f"no checkpoint of step {step}; there are {_steps(workdir)}")
     with tempfile.TemporaryDirectory() as folder:
         copytree(workdir / CHECKPOINTS / str(step), Path(folder) / CHECKPOINTS / str(step))
-        return pretrained.load_weights(folder)
+        return load_weights(folder)
 
 
 def _scale_correction(model: Any, scale: float) -> Any:
@@ -213,11 +208,11 @@ def _places(words: list[str]) -> dict[str, str]:
 
 
 def _record(name: str) -> dict[str, Any]:
-    return json.loads((pretrained.WEIGHTS_FOLDER / f"{name}.json").read_text())
+    return json.loads((shipped.WEIGHTS_FOLDER / f"{name}.json").read_text())
 
 
 def _save(record: Mapping[str, Any]) -> None:
-    path = pretrained.WEIGHTS_FOLDER / f"{record['name']}.json"
+    path = shipped.WEIGHTS_FOLDER / f"{record['name']}.json"
     write_atomically(path, json.dumps(record, indent=1) + "\n")
     write_atomically(path.with_suffix(".md"), render(record))
 

@@ -357,6 +357,11 @@ def test_bad_usage_is_one_line(arguments, message, config_file, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_configuration_may_take_an_argument():
+    args = argparse.Namespace(variant=None, config="configs/car_small.py:vvc_adaptive")
+    assert command._config(args).model.quality_range == (17.0, 42.0)
+
+
 def test_configurations_need_get_config(tmp_path, capsys):
     path = tmp_path / "empty.py"
     path.write_text("x = 1\n")

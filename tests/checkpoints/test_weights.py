@@ -11,11 +11,11 @@ from safetensors.numpy import load_file, save_file
 
 import armoe_jax
 from armoe_jax import cli
-from armoe_jax.checkpoints import weights as pretrained
+from armoe_jax.checkpoints import shipped, workdir
 from armoe_jax.checkpoints.folder import load_model
-from armoe_jax.checkpoints.weights import load_pretrained, load_weights, save_weights
+from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.convert import read_torch
-from armoe_jax.training import checkpointer as checkpoint
+from armoe_jax.restore.pretrained import load_pretrained
 
 PROJECT = Path(__file__).parents[2]
 NAME = "lightsr_tiny"
@@ -131,7 +131,7 @@ def test_unknown_keyword_lists_what_is_allowed(released):
 
 
 def test_unknown_name_lists_names_and_kinds(tmp_path, monkeypatch, converted):
-    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint 'demo'.*\(none\).*\.pth"):
         load_pretrained("demo")
     (tmp_path / "demo_qp27.safetensors").write_bytes((converted / "x.safetensors").read_bytes())
@@ -140,9 +140,9 @@ def test_unknown_name_lists_names_and_kinds(tmp_path, monkeypatch, converted):
 
 
 def test_weights_of_the_package_are_found_by_name(tmp_path, monkeypatch, converted, released):
-    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path)
     (tmp_path / "demo.safetensors").write_bytes((converted / "x.safetensors").read_bytes())
-    assert pretrained.shipped_names() == ["demo"]
+    assert shipped.shipped_names() == ["demo"]
     assert_same_model(load_weights("demo"), load_weights(released))
 
 
@@ -154,8 +154,8 @@ def test_training_workdir(tmp_path, monkeypatch, released):
         asked.append((path, key))
         return expected.config, expected.variables
 
-    monkeypatch.setattr(checkpoint, "is_workdir", lambda path: True)
-    monkeypatch.setattr(checkpoint, "load_workdir", load_workdir)
+    monkeypatch.setattr(workdir, "is_workdir", lambda path: True)
+    monkeypatch.setattr(workdir, "load_workdir", load_workdir)
     model = load_weights(tmp_path, key="params", img_range=2.0)
     assert asked == [(tmp_path, "params")]
     assert model.config.img_range == 2.0

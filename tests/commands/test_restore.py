@@ -15,8 +15,8 @@ import pytest
 from PIL import Image, ImageCms
 
 from armoe_jax import load_pretrained
-from armoe_jax.checkpoints import weights as pretrained
 from armoe_jax.checkpoints.folder import LoadedModel
+from armoe_jax.checkpoints.shipped import shipped_names
 from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.cli import main
 from armoe_jax.commands import restore as restore_command
@@ -186,7 +186,7 @@ def test_bad_usage_is_one_line_and_status_2(tmp_path, checkpoint, capsys, argume
 
 
 def test_missing_shipped_weights_are_explained(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("armoe_jax.checkpoints.weights.WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr("armoe_jax.checkpoints.shipped.WEIGHTS_FOLDER", tmp_path)
     write_image(tmp_path / "a.jpg", picture())
     assert run(tmp_path / "a.jpg", "-o", tmp_path / "b.png") == 2
     assert "'car_small_jpeg' do not come with this installation" in capsys.readouterr().err
@@ -264,7 +264,7 @@ def shipped(tmp_path, monkeypatch, checkpoint):
     """An installation with weights for both purposes; which of them ran shows in the pixels."""
     folder = tmp_path / "weights"
     folder.mkdir()
-    monkeypatch.setattr("armoe_jax.checkpoints.weights.WEIGHTS_FOLDER", folder)
+    monkeypatch.setattr("armoe_jax.checkpoints.shipped.WEIGHTS_FOLDER", folder)
     model = load_weights(checkpoint)
     for name, change in (("car_small_vvc", 0.04), ("car_small_jpeg", -0.04)):  # 10 gray levels
         last = {"kernel": np.zeros((3, 3, 64, 3), "f4"), "bias": np.full(3, change, "f4")}
@@ -273,7 +273,7 @@ def shipped(tmp_path, monkeypatch, checkpoint):
         save_weights(
             folder / f"{name}.safetensors", dataclasses.replace(model, variables=variables)
         )
-    return {name: load_pretrained(name) for name in pretrained.shipped_names()}
+    return {name: load_pretrained(name) for name in shipped_names()}
 
 
 def test_shipped_weights_are_chosen_by_what_a_file_is(tmp_path, shipped, caplog):

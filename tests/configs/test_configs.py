@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +10,9 @@ from ml_collections import ConfigDict
 
 import configs
 from armoe_jax.models import VARIANTS, build_model
-from armoe_jax.training import train
-from configs import base
+from armoe_jax.training import setup
 
-FOLDER = Path(configs.__path__[0])
-NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+NAMES = sorted({path.stem for path in configs.FOLDER.glob("*.py")} - {"__init__", "loading"})
 GROUPS = {
     "model",
     "data",
@@ -31,7 +28,7 @@ GROUPS = {
 
 
 def get_config(name) -> ConfigDict:
-    return importlib.import_module(f"configs.{name}").get_config()
+    return configs.load(f"configs/{name}.py")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,7 +66,7 @@ def test_config_describes_its_command(name):
 )
 def test_small_networks_are_one_network_in_every_run(run, adapts):
     """So that each run can start from another's weights, and ships under the same limits."""
-    config = importlib.import_module("configs.car_small").get_config(run)
+    config = configs.load(f"configs/car_small.py:{run}")
     expected = get_config("car_small").model.to_dict()
     if adapts:
         expected["quality_range"] = (config.data.qps[0], config.data.qps[-1])
@@ -82,7 +79,7 @@ def test_small_networks_have_no_other_run():
     with pytest.raises(
         ValueError, match=r"car_small.py:webp: choose one of jpeg, jpeg_strong, vvc"
     ):
-        importlib.import_module("configs.car_small").get_config("webp")
+        configs.load("configs/car_small.py:webp")
 
 
 @functools.cache
@@ -96,10 +93,10 @@ def variables_of(model):
 def test_config_builds_a_network_and_a_state(name):
     config = get_config(name)
     model = build_model(config.model.to_dict())
-    options = train.make_step_options(config, model)
-    train.make_loop_plan(config, model)
+    options = setup.make_step_options(config, model)
+    setup.make_loop_plan(config, model)
     state = jax.eval_shape(
-        lambda v: train.initial_state(config, model, options, v), variables_of(model)
+        lambda v: setup.initial_state(config, model, options, v), variables_of(model)
     )
     assert jax.tree.leaves(state.params)
     assert jax.tree.structure(state.ema["params"]) == jax.tree.structure(state.params)
@@ -115,7 +112,7 @@ def test_published_configs_have_the_published_size(name, parameters):
 
 
 def test_defaults_are_the_published_training():
-    config = base.get_config()
+    config = configs.load("configs/base.py")
     assert build_model(config.model.to_dict()).config == VARIANTS["car"]
     assert (config.train.num_steps, config.train.batch_size, config.train.seed) == (500_000, 32, 10)
     assert (config.data.patch_size, config.train.loss) == (64, "l1")
@@ -133,7 +130,7 @@ def test_car_configs_differ_in_qp_only(qp):
 
 
 def test_finetuning_halves_rate_and_schedule():
-    config = importlib.import_module("configs.car_finetune").get_config("32")
+    config = configs.load("configs/car_finetune.py:32")
     assert config.data.qp == 32
     assert config.train.num_steps == 250_000
     assert config.optim.learning_rate == 1e-4
@@ -160,7 +157,6 @@ def test_demo_starts_at_the_identity_with_a_loss_that_leaves_it():
     ],
 )
 def test_load_balancing_weight_follows_the_dispatch(changes, weight):
-    config = base.get_config()
-    config.update_from_flattened_dict(changes)
+    config = configs.load("configs/base.py", changes)
     model = build_model(config.model.to_dict())
-    assert train.make_step_options(config, model).load_balancing_weight == weight
+    assert setup.make_step_options(config, model).load_balancing_weight == weight

@@ -14,7 +14,7 @@ from input_pipeline.datasets.base import coded_config
 from input_pipeline.image_files import list_images, read_rgb
 from input_pipeline.manifest import Tree
 from input_pipeline.pipeline import eval_pairs, train_dataset
-from input_pipeline.sources import reduce_bicubic
+from input_pipeline.transforms import reduce_bicubic
 
 LAYOUTS = {
     "kodak24": ("test", ["Kodak24"]),

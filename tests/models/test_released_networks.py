@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.checkpoints.weights import load_pretrained, load_weights
+from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.models import build_model
+from armoe_jax.restore.pretrained import load_pretrained
 
 pytestmark = pytest.mark.parity
 

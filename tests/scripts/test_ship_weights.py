@@ -17,14 +17,16 @@ from flax import traverse_util
 from model_card import NOT_MEASURED, render
 from skimage.data import astronaut
 
+import configs
 from armoe_jax import cli, load_pretrained
-from armoe_jax.checkpoints import weights as pretrained
+from armoe_jax.checkpoints import shipped
 from armoe_jax.checkpoints.folder import LoadedModel
+from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr
 from armoe_jax.models.quality import QualityEstimator
 from armoe_jax.training.train import train_and_evaluate
-from configs import base
+from configs import loading
 from input_pipeline.codecs import get_codec
 from input_pipeline.codecs.base import CodecOptions
 
@@ -43,7 +45,7 @@ def check_folder(folder):
         assert record["sha256"] == training_record.sha256_of(weights)
         assert card == render(record)
         assert record["sha256"] in card
-        assert record["num_parameters"] == pretrained.load_weights(weights).num_parameters
+        assert record["num_parameters"] == load_weights(weights).num_parameters
         assert record["num_parameters"] <= 500_000
         training_record.masked(record, {})  # raises at a path of some machine
         total += weights.stat().st_size
@@ -52,7 +54,7 @@ def check_folder(folder):
 
 
 def test_weights_of_this_package_are_what_their_cards_say():
-    folder = pretrained.WEIGHTS_FOLDER
+    folder = shipped.WEIGHTS_FOLDER
     assert set(check_folder(folder)) <= set(NAMES)
     assert "non-commercial" in (folder / "NOTICE.md").read_text()
 
@@ -60,7 +62,7 @@ def test_weights_of_this_package_are_what_their_cards_say():
 @pytest.mark.slow
 def test_shipped_weights_see_how_strongly_a_photograph_was_coded():
     original = np.ascontiguousarray(astronaut()[:256, :256])
-    model = pretrained.load_weights("car_small_vvc")
+    model = load_weights("car_small_vvc")
     estimator = QualityEstimator(model.config.quality_range)
     params = jax.tree.map(jnp.asarray, model.variables["params"]["quality"])
     codec = get_codec("vvc", CodecOptions(preset="faster"))
@@ -70,7 +72,7 @@ def test_shipped_weights_see_how_strongly_a_photograph_was_coded():
         x = jnp.asarray(coded[None], jnp.float32) / 255.0
         estimates.append(float(estimator.apply({"params": params}, x)[0]))
         for told in (None, float(qp)):
-            restored = pretrained.load_pretrained("car_small_vvc", coding_quality=told)(coded)
+            restored = load_pretrained("car_small_vvc", coding_quality=told)(coded)
             assert psnr(restored, original) > psnr(coded, original)
     assert estimates[0] + 5 < estimates[1] < estimates[2] - 3
 
@@ -80,8 +82,7 @@ def run(tmp_path_factory):
     """A workdir of 12 steps and the folder of its images."""
     folder = tmp_path_factory.mktemp("run")
     training_runs.write_pairs(folder / "pairs")
-    config = base.get_config()
-    config.update_from_flattened_dict(training_runs.tiny_overrides(folder / "pairs"))
+    config = configs.load("configs/base.py", training_runs.tiny_overrides(folder / "pairs"))
     config.sharding.num_devices = 1
     config.optim.schedule = "cosine"
     train_and_evaluate(config, folder / "workdir")
@@ -93,7 +94,7 @@ def written(run, tmp_path_factory):
     """A weights folder that holds what `write` has made of the run."""
     folder = tmp_path_factory.mktemp("weights")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pretrained, "WEIGHTS_FOLDER", folder)
+        patch.setattr(shipped, "WEIGHTS_FOLDER", folder)
         patch.chdir(ROOT)
         assert ship.main(write_arguments(run)) == 0
     return folder
@@ -104,7 +105,7 @@ def weights_folder(written, tmp_path, monkeypatch):
     """A copy of that folder, in use."""
     folder = tmp_path / "weights"
     shutil.copytree(written, folder)
-    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", folder)
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", folder)
     return folder
 
 
@@ -147,7 +148,7 @@ def test_write(run, weights_folder):
     assert NOT_MEASURED in card
     assert record["command"] in card
     # Moving averages of the newest checkpoint, with the whole architecture.
-    expected = pretrained.load_weights(run / "workdir", key="params_ema")
+    expected = load_weights(run / "workdir", key="params_ema")
     loaded = load_pretrained("car_small_vvc")
     assert loaded.config == expected.config
     for mine, theirs in zip(
@@ -179,7 +180,7 @@ def test_repeat(run, weights_folder, capsys):
 
 @pytest.mark.slow
 def test_a_changed_run_is_noticed(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path / "weights")
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path / "weights")
     monkeypatch.chdir(ROOT)
     copy = tmp_path / "workdir"
     shutil.copytree(run / "workdir", copy)
@@ -222,8 +223,8 @@ def test_measure_and_card(weights_folder, tmp_path, capsys):
 
 def test_without_mixture_only_the_mixture_is_silent(tmp_path):
     folder = measure.without_mixture("car_small_vvc", tmp_path / "silent")
-    before = traverse_util.flatten_dict(pretrained.load_weights("car_small_vvc").variables, sep="/")
-    after = traverse_util.flatten_dict(pretrained.load_weights(folder).variables, sep="/")
+    before = traverse_util.flatten_dict(load_weights("car_small_vvc").variables, sep="/")
+    after = traverse_util.flatten_dict(load_weights(folder).variables, sep="/")
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     moe = "params/group_0/block_0/moe"
     assert changed == {f"{moe}/out_linear/kernel", f"{moe}/out_linear/bias"}
@@ -305,11 +306,11 @@ class TestDemo:
     @pytest.mark.slow
     def test_restores_and_writes_pictures(self, tmp_path, monkeypatch, capsys):
         folder = tmp_path / "weights"
-        monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", folder)
+        monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", folder)
         words = ["demo", "-o", str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache")]
         assert cli.main([*words, "--steps", "0"]) == 0
         assert capsys.readouterr().out.count("do not come with this installation") == 2
-        pretrained.save_weights(folder / "car_small_vvc.safetensors", identity())
+        save_weights(folder / "car_small_vvc.safetensors", identity())
         assert cli.main([*words, "--steps", "0"]) == 0
         out = capsys.readouterr().out
         assert "the weights car_small_jpeg do not come" in out
@@ -325,8 +326,8 @@ class TestDemo:
 
     @pytest.mark.slow
     def test_training_step(self, run, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(pretrained, "WEIGHTS_FOLDER", tmp_path / "none")
-        monkeypatch.setattr("configs.demo.get_config", lambda: tiny(run / "pairs"))
+        monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path / "none")
+        monkeypatch.setattr("configs.load", lambda path: tiny(run / "pairs"))
         assert cli.main(["demo", "-o", str(tmp_path / "out"), "--steps", "4"]) == 0
         out = capsys.readouterr().out
         assert "at step 4" in out
@@ -334,10 +335,8 @@ class TestDemo:
 
 
 def tiny(pairs):
-    config = base.get_config()
-    config.update_from_flattened_dict(training_runs.tiny_overrides(pairs))
-    config.sharding.num_devices = 1
-    return config
+    overrides = training_runs.tiny_overrides(pairs) | {"sharding.num_devices": 1}
+    return loading.load("configs/base.py", overrides)
 
 
 def identity():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+import configs
 
 # Helper modules lie beside the tests.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -26,8 +26,7 @@ def pairs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny_config(pairs_dir: Path) -> ConfigDict:
     """The base configuration with a network of one block, 8 x 8 patches and 12 steps."""
-    config = base.get_config()
-    config.update_from_flattened_dict(training_runs.tiny_overrides(pairs_dir))
+    config = configs.load("configs/base.py", training_runs.tiny_overrides(pairs_dir))
     config.sharding.num_devices = 1
     return config
 

@@ -21,10 +21,10 @@ from flax import traverse_util
 def main(job: dict[str, Any]) -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", job["local_devices"])
+    import configs
     from armoe_jax.training import distributed
-    from configs import base
 
-    config = base.get_config()
+    config = configs.load("configs/base.py")
     overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in job["overrides"].items()}
     config.update_from_flattened_dict(overrides)
     if job["num_processes"] > 1:
@@ -48,30 +48,15 @@ def main(job: dict[str, Any]) -> None:
 
 
 def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
-    from armoe_jax.models import build_model
-    from armoe_jax.training import sharding, train
-    from input_pipeline import pipeline
+    from armoe_jax.training import setup, sharding
 
-    mesh = sharding.make_mesh(config.sharding.num_devices)
-    model = build_model(config.model.to_dict())
-    options = train.make_step_options(config, model)
-    state = train.fresh_state(
-        config, model, options, train.abstract_state(config, model, options, mesh)
-    )
-    step_fn = train.compile_for(config, model, options, mesh, state)
+    parts = setup.prepare(config)
+    mesh, state, step_fn = parts.mesh, setup.fresh_state(parts), setup.compile_step(parts)
     result: dict[str, np.ndarray] = {}
     losses = []
-    with pipeline.train_loader(
-        config.data.to_dict(),
-        batch_size=config.train.batch_size,
-        seed=config.train.seed,
-        num_steps=num_steps,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    ) as batches:
+    with setup.open_data(parts, num_steps=num_steps) as batches:
         for step, batch in enumerate(batches):
-            placed = sharding.place_batch({k: batch[k] for k in ("lq", "gt")}, mesh)
-            state, info = step_fn(state, placed)
+            state, info = step_fn(state, setup.place_batch(parts, batch))
             losses.append(np.asarray(info.loss))
             if step == 0:
                 # Adam's first moment is 1 - b1 times the first gradient.

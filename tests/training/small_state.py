@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import configs
 from armoe_jax.models import VARIANTS
 from armoe_jax.training import optim, sharding
 from armoe_jax.training import state as train_state
 from armoe_jax.training.step import metrics_shapes
-from configs import base
 
 MODEL = VARIANTS["light_sr_x2"].to_dict()
 
@@ -25,7 +25,7 @@ def make_state(step=0, *, seed=0, ema=True, fsdp=False, num_devices=0):
         },
         "batch_stats": {"mean": jnp.asarray(rng.normal(size=8), jnp.float32)},
     }
-    optimizer = optim.make_optimizer(base.get_config().optim.to_dict())
+    optimizer = optim.make_optimizer(configs.load("configs/base.py").optim.to_dict())
     state = train_state.create(variables, optimizer, ema=ema, metrics=metrics_shapes(2, 4))
     state = state.replace(step=jnp.int32(step))
     mesh = sharding.make_mesh(num_devices)

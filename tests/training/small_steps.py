@@ -3,11 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+import configs
 from armoe_jax.models import build_model
 from armoe_jax.training import losses, optim, sharding
 from armoe_jax.training import state as train_state
-from armoe_jax.training.step import StepOptions, lower_train_step, make_train_step, metrics_shapes
-from configs import base
+from armoe_jax.training.objectives import StepOptions
+from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 
 EXPERTS = ("dct", "haar")
 
@@ -30,7 +31,7 @@ def make_variables(model):
 
 
 def make_options(learning_rate=1e-3, **changes):
-    config = base.get_config().optim.to_dict() | {"learning_rate": learning_rate}
+    config = configs.load("configs/base.py").optim.to_dict() | {"learning_rate": learning_rate}
     values = {
         "loss": losses.make_loss("l1"),
         "optimizer": optim.make_optimizer(config),

@@ -14,11 +14,12 @@ from small_state import make_meta as meta
 from small_state import make_state
 from small_state import shapes_of as like
 
+from armoe_jax.checkpoints import workdir
 from armoe_jax.checkpoints.arrays import fingerprint
+from armoe_jax.checkpoints.workdir import load_workdir
 from armoe_jax.models import VARIANTS
-from armoe_jax.training import checkpointer as checkpoint
 from armoe_jax.training import sharding
-from armoe_jax.training.checkpointer import Checkpointer, SavePlan, load_workdir
+from armoe_jax.training.checkpointer import Checkpointer, SavePlan
 
 
 def save(workdir, *steps, plan=None, ema=True, psnr=None):
@@ -239,12 +240,12 @@ def test_loading_refuses(tmp_path):
 
 
 def test_a_workdir_is_recognised_by_its_checkpoints(tmp_path):
-    assert not checkpoint.is_workdir(tmp_path)
-    assert not checkpoint.is_workdir(tmp_path / "absent")
+    assert not workdir.is_workdir(tmp_path)
+    assert not workdir.is_workdir(tmp_path / "absent")
     (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir(parents=True)
-    assert not checkpoint.is_workdir(tmp_path)
+    assert not workdir.is_workdir(tmp_path)
     save(tmp_path, 1)
-    assert checkpoint.is_workdir(tmp_path)
+    assert workdir.is_workdir(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_gives_a_clear_error(tmp_path):

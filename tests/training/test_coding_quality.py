@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from small_steps import compile_step, make_model, make_options, make_state, make_variables
 
+import configs
 from armoe_jax.models import build_model
 from armoe_jax.models.quality import QualityEstimator
-from armoe_jax.training import sharding, train
-from armoe_jax.training.step import batch_shapes, make_gradients, make_train_step, step_batch
-from configs import base
+from armoe_jax.training import setup, sharding
+from armoe_jax.training.objectives import batch_shapes, step_batch
+from armoe_jax.training.resume import make_resume_check
+from armoe_jax.training.step import make_gradients, make_train_step
 
 RANGE = (17.0, 42.0)
 BATCH, SIZE = 8, 16
@@ -127,15 +129,15 @@ def test_batches_bring_qualities_if_the_network_wants_them(batch):
     ],
 )
 def test_errors(field, value, message):
-    config = base.get_config()
+    config = configs.load("configs/base.py")
     config.train[field] = value
     with pytest.raises(ValueError, match=message):
-        train.make_step_options(config, build_model(config.model.to_dict()))
+        setup.make_step_options(config, build_model(config.model.to_dict()))
 
 
 def test_runs_of_before_there_were_qualities_can_be_continued():
-    config = base.get_config()
-    check = train.make_resume_check(config, build_model(config.model.to_dict()))
+    config = configs.load("configs/base.py")
+    check = make_resume_check(config, build_model(config.model.to_dict()))
     meta = {"model": build_model(config.model.to_dict()).config.to_dict(), "ema": True}
     meta["data"] = {"seed": 10, "batch_size": 32, "patch_size": 64}
     del meta["model"]["quality_range"]

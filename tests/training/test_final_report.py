@@ -1,6 +1,6 @@
 import numpy as np
 
-from armoe_jax.training import final_report
+from armoe_jax.training import final_report, validation
 
 
 def test_mean_correction_is_original_minus_input_in_gray_levels():
@@ -50,5 +50,5 @@ def test_the_baseline_gets_a_column():
 
 
 def test_a_tile_given_as_text_becomes_a_number():
-    assert final_report.parse_tile("128") == 128
-    assert final_report.parse_tile("none") == "none"
+    assert validation.parse_tile("128") == 128
+    assert validation.parse_tile("none") == "none"

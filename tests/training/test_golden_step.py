@@ -4,19 +4,15 @@ import jax
 import numpy as np
 import pytest
 
+import configs
 from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.convert import armoe_rules, export_variables
 from armoe_jax.models import build_model
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 from armoe_jax.training import losses, optim, sharding
 from armoe_jax.training import state as train_state
-from armoe_jax.training.step import (
-    StepOptions,
-    lower_train_step,
-    make_train_step,
-    metrics_shapes,
-)
-from configs import base
+from armoe_jax.training.objectives import StepOptions
+from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 
 pytestmark = [pytest.mark.parity, pytest.mark.data, pytest.mark.slow]
 
@@ -45,7 +41,7 @@ def step(golden, shared_dir):
 def _step(golden, shared_dir):
     weights = load_weights(shared_dir / "golden" / "car_tiny.pth")
     model = build_model(weights.config, dispatch="dense", dtype="float64")
-    config = base.get_config().optim.to_dict()
+    config = configs.load("configs/base.py").optim.to_dict()
     options = StepOptions(
         loss=losses.make_loss("l1"),
         optimizer=optim.make_optimizer(config),

@@ -10,7 +10,7 @@ import pytest
 import training_runs as runs
 from absl.testing import flagsaver
 
-from configs import base
+import configs
 
 NUM_STEPS = 12  # as in tiny_overrides: checkpoints every 3 steps, validation every 6
 
@@ -246,14 +246,15 @@ def test_bad_usage_is_one_line_and_status_2(tmp_path, arguments, words):
 @pytest.fixture
 def refusal(monkeypatch, capsys):
     """Returns what parsing a wrong command line prints before it ends the process with status 2."""
-    from armoe_jax.main import parse_flags
+    from armoe_jax.main import main, parse_flags
 
     def parse(*arguments):
-        command = ["main", *arguments]
-        monkeypatch.setattr(sys, "argv", command)  # where ml_collections looks for overrides
-        with flagsaver.flagsaver(), pytest.raises(SystemExit) as stop:
-            parse_flags(command)
-        assert stop.value.code == 2
+        with flagsaver.flagsaver():
+            try:
+                status = main(parse_flags(["main", *arguments]))
+            except SystemExit as stop:
+                status = stop.code
+        assert status == 2
         printed = capsys.readouterr()
         assert printed.out == ""
         return one_line(printed.err)
@@ -262,7 +263,6 @@ def refusal(monkeypatch, capsys):
     return parse
 
 
-@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # of ml_collections
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -278,22 +278,25 @@ def test_wrong_arguments_are_refused(tmp_path, refusal, arguments, words):
 
 def test_a_run_without_a_configuration_is_refused(refusal):
     assert "--config is required" in refusal()
-    told = refusal("--config", "nope.py")
+    told = refusal("--config", "nope.py", "--workdir", "x")
     assert "nope.py: no such file; installed are configs/base.py" in told
 
 
-def test_an_absent_config_path_is_looked_up_among_the_installed():
-    from armoe_jax.main import resolve_config
+@pytest.mark.parametrize(
+    ("words", "overrides"),
+    [
+        (["--config.train.seed=3", "-config.data.gt=a=b"], ["train.seed=3", "data.gt=a=b"]),
+        (["--config.train.seed", "-3"], ["train.seed=-3"]),
+        (
+            ["--config.train.ema", "--noconfig.log.tensorboard"],
+            ["train.ema=True", "log.tensorboard=False"],
+        ),
+    ],
+)
+def test_fields_are_changed_in_every_way_that_flags_are(words, overrides):
+    from armoe_jax.main import split_overrides
 
-    installed = Path(base.__file__).parent / "car_finetune.py"
-    given = ["--config", "elsewhere/configs/car_finetune.py:22", "--workdir=x"]
-    assert resolve_config(given) == ["--config", f"{installed}:22", "--workdir=x"]
-    assert resolve_config(["--config=elsewhere/car_finetune.py"]) == [f"--config={installed}"]
-
-
-def test_an_existing_config_path_is_left_alone(tmp_path):
-    from armoe_jax.main import resolve_config
-
-    mine = tmp_path / "demo.py"
-    mine.write_text("")
-    assert resolve_config([f"--config={mine}"]) == [f"--config={mine}"]
+    others = ["--config", "configs/base.py", "--workdir=x"]
+    assert split_overrides([*others, *words]) == (others, overrides)
+    assert split_overrides([*words, *others]) == (others, overrides)
+    configs.load("configs/base.py", overrides)

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import configs
 from armoe_jax.training import optim
-from configs import base
 
 
 def config(**changes):
-    values = base.get_config().optim.to_dict()
+    values = configs.load("configs/base.py").optim.to_dict()
     return values | changes
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
 
+import configs
 from armoe_jax.models import build_model
 from armoe_jax.training import sharding
+from armoe_jax.training.setup import abstract_state, make_step_options
 from armoe_jax.training.step import lower_train_step, make_train_step
-from armoe_jax.training.train import abstract_state, make_step_options
-from configs import base
 
 
 def test_mesh_has_one_automatic_axis_over_all_devices():
@@ -103,7 +103,7 @@ def test_a_batch_that_fits_is_accepted():
 @pytest.mark.slow
 def test_with_fsdp_parameters_are_gathered_once_a_pass():
     """And not piece by piece: a step of two blocks once had thousands of exchanges."""
-    config = base.get_config()
+    config = configs.load("configs/base.py")
     small = {"embed_dim": 32, "depth": (2,), "num_heads": (2,), "split_size": (4, 4)}
     config.model.update(small | {"experts": ()})
     config.sharding.fsdp = True

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+import configs
 from armoe_jax.training import optim, sharding
 from armoe_jax.training import state as train_state
 from armoe_jax.training.step import metrics_shapes
-from configs import base
 
 
 def make_state(*, ema=True):
@@ -15,7 +15,7 @@ def make_state(*, ema=True):
         "params": {"w": jnp.arange(16.0).reshape(2, 8), "b": jnp.ones(3)},
         "batch_stats": {"mean": jnp.zeros(8)},
     }
-    optimizer = optim.make_optimizer(base.get_config().optim.to_dict())
+    optimizer = optim.make_optimizer(configs.load("configs/base.py").optim.to_dict())
     return train_state.create(variables, optimizer, ema=ema, metrics=metrics_shapes(1, 2))
 
 

@@ -13,11 +13,11 @@ from small_steps import (
     make_variables,
 )
 
+import configs
 from armoe_jax.models import build_model
 from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
 from armoe_jax.training.step import make_gradients, make_train_step, metrics_shapes
-from configs import base
 
 BATCH, SIZE = 16, 8
 MODEL = make_model()
@@ -139,7 +139,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_counters(compiled, variab
 
 def test_skipped_steps_use_up_the_schedule_but_not_adams_count(compiled, variables, batch):
     step, opts, mesh = compiled
-    last = base.get_config().optim.milestones[0] - 1
+    last = configs.load("configs/base.py").optim.milestones[0] - 1
     state = make_state(variables, opts, mesh)
     state = state.replace(step=sharding.place(np.int32(last), sharding.replicated(mesh)))
     broken = dict(batch, gt=batch["gt"] * np.float32(np.nan))

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from armoe_jax import load_pretrained
+from armoe_jax.checkpoints.workdir import load_workdir
 from armoe_jax.images.io import read_image
-from armoe_jax.models import build_model
 from armoe_jax.models.stacking import unstack_blocks
-from armoe_jax.training import sharding, train, warm_start
-from armoe_jax.training.checkpointer import load_workdir
+from armoe_jax.training import setup, warm_start
 
 FRESH = {
     "params": {"conv": {"kernel": np.zeros((3, 3, 2, 4), np.float32)}, "last": np.zeros(3)},
@@ -55,10 +54,7 @@ def test_long_lists_are_cut():
 
 def fresh_state(config):
     """The state that a new run starts with."""
-    model = build_model(config.model.to_dict())
-    options = train.make_step_options(config, model)
-    like = train.abstract_state(config, model, options, sharding.make_mesh(1))
-    return train.fresh_state(config, model, options, like)
+    return setup.fresh_state(setup.prepare(config))
 
 
 @pytest.mark.slow
