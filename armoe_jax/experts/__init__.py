@@ -1,6 +1,6 @@
-"""The frequency-domain experts: "features and decay in, features out", one file each."""
+"""The frequency-domain experts, one file each: as released, and as frames for windows."""
 
 from armoe_jax.experts.base import Expert, ExpertInputs
-from armoe_jax.experts.table import EXPERTS
+from armoe_jax.experts.table import EXPERTS, FRAMES
 
-__all__ = ["EXPERTS", "Expert", "ExpertInputs"]
+__all__ = ["EXPERTS", "FRAMES", "Expert", "ExpertInputs"]

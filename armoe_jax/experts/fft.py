@@ -3,6 +3,7 @@
 from jaxtyping import Array, Float
 
 from armoe_jax.experts.base import Expert, ExpertInputs
+from armoe_jax.ops.frames import Frame, fourier_basis, separable_frame
 from armoe_jax.ops.transforms import fft_filter
 
 
@@ -16,3 +17,8 @@ class FFT(Expert):
     def __call__(self, inputs: ExpertInputs) -> Float[Array, "b h w c"]:
         """Returns filtered features."""
         return fft_filter(inputs.values, inputs.decay)
+
+
+def frame(size: int) -> Frame:
+    """Returns the real Fourier transform of a window, of rows and columns: one band a product."""
+    return separable_frame(fourier_basis(size))

@@ -3,6 +3,7 @@
 from jaxtyping import Array, Float
 
 from armoe_jax.experts.base import Expert, ExpertInputs
+from armoe_jax.ops.frames import Frame, haar_basis, separable_frame
 from armoe_jax.ops.transforms import haar_backward, haar_forward, weight_spectrum
 
 
@@ -15,3 +16,8 @@ class Haar(Expert):
     def __call__(self, inputs: ExpertInputs) -> Float[Array, "b h w c"]:
         """Returns filtered features."""
         return haar_backward(weight_spectrum(haar_forward(inputs.values), inputs.decay))
+
+
+def frame(size: int) -> Frame:
+    """Returns the Haar wavelet transform of a window with all levels: one band a coefficient."""
+    return separable_frame(haar_basis(size))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from armoe_jax.experts.base import Expert, ExpertInputs
+from armoe_jax.ops.frames import Frame, stationary_haar_frame
 from armoe_jax.ops.transforms import swt_fusion, weight_spectrum
 
 
@@ -41,3 +42,8 @@ class _Fusion(nn.Module):
         kernel = self.param("kernel", uniform, (1, 1, 4 * channels, channels))
         bias = self.param("bias", uniform, (channels,))
         return swt_fusion(x, kernel, bias)
+
+
+def frame(size: int) -> Frame:
+    """Returns the stationary Haar transform of a window with up to two levels."""
+    return stationary_haar_frame(size, levels=min(2, size.bit_length() - 1))

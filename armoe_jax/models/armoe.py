@@ -1,8 +1,5 @@
 """The whole network."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -175,32 +172,6 @@ class ARMoE(nn.Module):
             last = Conv(channels, zero_init=c.global_skip, dtype=self.dtype, name="upsample")
             return pixel_shuffle(last(features), c.upscale)
         return normalised
-
-
-def build_model(config: ARMoEConfig | Mapping[str, Any], **execution: Any) -> ARMoE:
-    """Makes the network from an architecture, or from a mapping such as `config.model`.
-
-    Args:
-        config: Architecture; a mapping may hold execution options too.
-        **execution: Fields of ARMoE other than the architecture; they override the mapping's.
-
-    Raises:
-        ValueError: A name is unknown or a value not allowed.
-    """
-    options = _execution_defaults()
-    if not isinstance(config, ARMoEConfig):
-        values = dict(config)
-        options |= {name: values.pop(name) for name in list(values) if name in options}
-        config = ARMoEConfig.from_dict(values)
-    unknown = sorted(set(execution) - set(options))
-    if unknown:
-        raise ValueError(f"unknown execution options {unknown}; known are {sorted(options)}")
-    return ARMoE(config, **(options | execution))
-
-
-def _execution_defaults() -> dict[str, Any]:
-    names = ("dispatch", "capacity_factor", "scan", "remat", "dtype")
-    return {name: getattr(ARMoE, name) for name in names}
 
 
 def _upscale(x: Float[Array, "b h w c"], scale: int) -> Float[Array, "b height width c"]:

@@ -24,11 +24,13 @@ class Control:
         shifted: 1 where the attention windows are shifted, else 0.
         expert: Forced experts, or None to follow the gate.
         noise: Added to the gate's logits, or None.
+        quality: Coding quality of each image, in networks whose blocks adapt to it; or None.
     """
 
     shifted: Int[Array, "*blocks"]
     expert: Int[Array, "*blocks b"] | None
     noise: Float[Array, "*blocks b e"] | None
+    quality: Float[Array, "*blocks b"] | None = None
 
 
 @flax.struct.dataclass

@@ -2,19 +2,14 @@
 
 import dataclasses
 import math
-import reprlib
-from collections.abc import Mapping
 from typing import Any
 
 from armoe_jax.experts import EXPERTS
+from armoe_jax.models.fields import from_mapping, is_number, require, to_plain
 
 UPSAMPLERS = ("icar", "lightSR", "")
 RESIDUAL_FORMS = ("1conv", "3conv")
 _FLOAT_FIELDS = ("mlp_ratio", "qk_scale", "drop_rate", "attn_drop_rate", "img_range")
-
-_HUGE = 1e30
-_QUOTE = reprlib.Repr()
-_QUOTE.maxtuple = _QUOTE.maxlist = 32
 
 MAX_WIDTH = 2**16
 """Largest embed_dim and upscale."""
@@ -34,6 +29,7 @@ class ARMoEConfig:
     additions.
 
     Attributes:
+        mixture: "released": tells this record from an `ARMoEWConfig` where both are read.
         in_chans: Image channels, 3 (RGB) or 1 (gray).
         embed_dim: Feature channels C; even.
         depth: Blocks of each group.
@@ -74,6 +70,7 @@ class ARMoEConfig:
     experts: tuple[str, ...] = ("dct", "fft", "haar", "swt")
     global_skip: bool = False
     quality_range: tuple[float, ...] = ()
+    mixture: str = "released"
 
     def __post_init__(self):
         for name in ("depth", "num_heads", "split_size", "experts", "quality_range"):
@@ -107,110 +104,64 @@ class ARMoEConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values that JSON can hold; `from_dict` reads them back."""
-        values = dataclasses.asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return to_plain(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "ARMoEConfig":
+    def from_dict(cls, values: Any) -> "ARMoEConfig":
         """Makes a config from a mapping of field names, such as one read from JSON.
 
         Raises:
             ValueError: A field is unknown or has a value that is not allowed.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(f"unknown architecture fields {unknown}; known are {sorted(known)}")
-        return cls(**{name: _plain(name, value) for name, value in values.items()})
-
-
-def _plain(name: str, value: Any) -> Any:
-    """Turns lists into tuples, and whole numbers into floats where a field is a float."""
-    if isinstance(value, list):
-        value = tuple(value)
-    _check_type(name, value)
-    if name == "quality_range":
-        return tuple(map(float, value))
-    return float(value) if _is_integer(value) and name in _FLOAT_FIELDS else value
-
-
-def _check_type(name: str, value: Any) -> None:
-    """Checks a value out of a file, which no annotation has kept from being of another type."""
-    if name in ("in_chans", "embed_dim", "upscale"):
-        _require(_is_integer(value), name, value, "an integer")
-    elif name in ("depth", "num_heads", "split_size"):
-        is_sequence = isinstance(value, tuple) and all(map(_is_integer, value))
-        _require(is_sequence, name, value, "integers, such as (2, 2)")
-    elif name in _FLOAT_FIELDS:
-        is_absent = name == "qk_scale" and value is None
-        _require(is_absent or _is_number(value), name, value, "a finite number")
-    elif name == "quality_range":
-        is_sequence = isinstance(value, tuple) and all(map(_is_number, value))
-        _require(is_sequence, name, value, "finite numbers")
-    elif name == "experts":
-        is_sequence = isinstance(value, tuple) and all(isinstance(e, str) for e in value)
-        _require(is_sequence, name, value, f"names out of {tuple(EXPERTS)}")
-    elif name in ("qkv_bias", "global_skip"):
-        _require(isinstance(value, bool), name, value, "true or false")
-    else:
-        _require(isinstance(value, str), name, value, "text")
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    # Integers of any size compare; few would survive becoming floats. NaN does not compare.
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and -_HUGE < value < _HUGE
+        return from_mapping(cls, values)
 
 
 def _check(config: ARMoEConfig) -> None:
     c = config
+    require(c.mixture == "released", "mixture", c.mixture, "'released'")
     for name in _FLOAT_FIELDS:
         value = getattr(c, name)
-        _require(value is None or -_HUGE < value < _HUGE, name, value, "a finite number")
-    _require(c.in_chans in (1, 3), "in_chans", c.in_chans, "1 or 3")
-    _require(
+        require(value is None or is_number(value), name, value, "a finite number")
+    require(c.in_chans in (1, 3), "in_chans", c.in_chans, "1 or 3")
+    require(
         2 <= c.embed_dim <= MAX_WIDTH and c.embed_dim % 2 == 0,
         "embed_dim",
         c.embed_dim,
         f"even, 2 to {MAX_WIDTH}",
     )
-    _require(len(c.depth) > 0 and min(c.depth) > 0, "depth", c.depth, "at least one block a group")
-    _require(sum(c.depth) <= MAX_BLOCKS, "depth", c.depth, f"at most {MAX_BLOCKS} blocks together")
-    _require(
+    require(len(c.depth) > 0 and min(c.depth) > 0, "depth", c.depth, "at least one block a group")
+    require(sum(c.depth) <= MAX_BLOCKS, "depth", c.depth, f"at most {MAX_BLOCKS} blocks together")
+    require(
         len(c.num_heads) == len(c.depth), "num_heads", c.num_heads, f"one a group ({len(c.depth)})"
     )
     half = c.embed_dim // 2
     for heads in c.num_heads:
         allowed = f"2 or more, with {half} (half of embed_dim) divisible by half of it"
-        _require(heads >= 2 and half % (heads // 2) == 0, "num_heads", heads, allowed)
-    _require(
+        require(heads >= 2 and half % (heads // 2) == 0, "num_heads", heads, allowed)
+    require(
         c.hidden_dim >= 2 and c.hidden_dim % 2 == 0,
         "mlp_ratio",
         c.mlp_ratio,
         f"int({c.embed_dim} * mlp_ratio) even and positive",
     )
-    _require(c.upsampler in UPSAMPLERS, "upsampler", c.upsampler, f"one of {UPSAMPLERS}")
-    _require(
+    require(c.upsampler in UPSAMPLERS, "upsampler", c.upsampler, f"one of {UPSAMPLERS}")
+    require(
         c.resi_connection in RESIDUAL_FORMS,
         "resi_connection",
         c.resi_connection,
         f"one of {RESIDUAL_FORMS}",
     )
     if c.resi_connection == "3conv":
-        _require(c.embed_dim >= 4, "embed_dim", c.embed_dim, "4 or more with '3conv'")
-    _require(1 <= c.upscale <= MAX_WIDTH, "upscale", c.upscale, f"1 to {MAX_WIDTH}")
-    _require(c.img_range > 0, "img_range", c.img_range, "positive")
-    _require(
+        require(c.embed_dim >= 4, "embed_dim", c.embed_dim, "4 or more with '3conv'")
+    require(1 <= c.upscale <= MAX_WIDTH, "upscale", c.upscale, f"1 to {MAX_WIDTH}")
+    require(c.img_range > 0, "img_range", c.img_range, "positive")
+    require(
         len(c.split_size) == 2 and min(c.split_size) > 0,
         "split_size",
         c.split_size,
         "window height and width, both positive",
     )
-    _require(
+    require(
         math.prod(c.split_size) <= MAX_WINDOW_TOKENS,
         "split_size",
         c.split_size,
@@ -218,19 +169,14 @@ def _check(config: ARMoEConfig) -> None:
     )
     for name in ("drop_rate", "attn_drop_rate"):
         value = getattr(c, name)
-        _require(0 <= value < 1, name, value, "in [0, 1)")
+        require(0 <= value < 1, name, value, "in [0, 1)")
     ends = c.quality_range
-    _require(
+    require(
         not ends or (len(ends) == 2 and ends[0] != ends[1] and all(map(math.isfinite, ends))),
         "quality_range",
         ends,
         "empty, or two finite qualities: of the mildest and of the strongest coding",
     )
     unknown = [name for name in c.experts if name not in EXPERTS]
-    _require(not unknown, "experts", c.experts, f"names out of {tuple(EXPERTS)}")
-    _require(len(set(c.experts)) == len(c.experts), "experts", c.experts, "each name once")
-
-
-def _require(condition: bool, name: str, value: Any, allowed: str) -> None:
-    if not condition:
-        raise ValueError(f"{name}={_QUOTE.repr(value)} is not allowed; it must be {allowed}")
+    require(not unknown, "experts", c.experts, f"names out of {tuple(EXPERTS)}")
+    require(len(set(c.experts)) == len(c.experts), "experts", c.experts, "each name once")

@@ -33,9 +33,9 @@ class Routing:
     Constants, such as "none dropped", come out of a recomputed function as NumPy arrays.
 
     Attributes:
-        expert: Chosen expert of every layer and image.
+        expert: Chosen expert of every layer and image, or of every window of it.
         logits: The gates' outputs without noise.
-        dropped: Images of every layer that found their expert full; 0 except in sparse training.
+        dropped: Images (windows) of every layer that found their expert full; 0 except in sparse training.
         load_balancing_loss: Mean over layers of the Switch Transformer's auxiliary loss; 1 if all
             experts are used equally, up to the number of experts if one takes everything.
     """
@@ -48,7 +48,7 @@ class Routing:
 
 @flax.struct.dataclass
 class Choice:
-    """One layer's decision for a batch.
+    """One layer's decision for the images of a batch, or for their windows.
 
     Attributes:
         expert: Chosen expert.
@@ -56,9 +56,9 @@ class Choice:
         logits: Without noise.
     """
 
-    expert: Int[Array, " b"]
-    probabilities: Float[Array, "b e"]
-    logits: Float[Array, "b e"]
+    expert: Int[Array, "b *n"]
+    probabilities: Float[Array, "b *n e"]
+    logits: Float[Array, "b *n e"]
 
 
 class BatchNorm(nn.Module):
@@ -124,9 +124,9 @@ class Gate(nn.Module):
 
 
 def choose(
-    logits: Float[Array, "b e"],
-    noise: Float[Array, "b e"] | None,
-    forced: Int[Array, " b"] | None,
+    logits: Float[Array, "b *n e"],
+    noise: Float[Array, "b *m e"] | None,
+    forced: Int[Array, "b *n"] | None,
 ) -> Choice:
     """Picks the largest logit (plus noise, where given) unless the choice is forced."""
     noisy = logits if noise is None else logits + noise
@@ -166,6 +166,6 @@ def load_balancing_loss(choice: Choice) -> Float[Array, ""]:
     2021, equation 4.
     """
     e = choice.logits.shape[-1]
-    share = jax.nn.one_hot(choice.expert, e).mean(axis=0)
-    probability = jax.nn.softmax(choice.logits).mean(axis=0)
+    share = jax.nn.one_hot(choice.expert, e).reshape(-1, e).mean(axis=0)
+    probability = jax.nn.softmax(choice.logits).reshape(-1, e).mean(axis=0)
     return e * jnp.sum(share * probability)

@@ -16,6 +16,16 @@ def pixel_shuffle(
     return x.reshape(b, h * factor, w * factor, c)
 
 
+def pixel_unshuffle(
+    x: Shaped[Array, "b height width c"], factor: int
+) -> Shaped[Array, "b h w channels"]:
+    """Moves squares of pixels to channels: the inverse of `pixel_shuffle`."""
+    b, height, width, c = x.shape
+    x = x.reshape(b, height // factor, factor, width // factor, factor, c)
+    x = x.transpose(0, 1, 3, 5, 2, 4)
+    return x.reshape(b, height // factor, width // factor, c * factor**2)
+
+
 def reread_as_width_channel_height(x: Shaped[Array, "b h w c"]) -> Shaped[Array, "b h w c"]:
     """Stores the image in the axis order (w, c, h) and reads the same memory back as (h, w, c).
 

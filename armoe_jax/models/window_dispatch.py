@@ -1,0 +1,132 @@
+"""Dispatch of windows: runs the experts that they chose. Decides nothing.
+
+Axes as in `windowed_mixture`. Experts are functions of windows "p n c" that look at each window by
+itself, and trees of their parameters, too (`jax.tree_util.Partial`).
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
+
+from armoe_jax.ops.platform import num_devices
+
+WindowExpert = Callable[[Float[Array, "p n c"]], Float[Array, "p n c"]]
+
+BLOCK = 64
+"""Windows of one expert that run together at inference."""
+
+
+def weighted(
+    experts: Sequence[WindowExpert],
+    windows: Float[Array, "p b n c"],
+    weights: Float[Array, "b n e"],
+) -> Float[Array, "p b n c"]:
+    """Runs every expert on every window and adds the results with weights."""
+    p, b, n, c = windows.shape
+    flat = windows.reshape(p, -1, c)
+    parts = [
+        expert(flat).reshape(p, b, n, c) * weights[..., i, None].astype(windows.dtype)
+        for i, expert in enumerate(experts)
+    ]
+    return functools.reduce(jnp.add, parts)
+
+
+def by_slots(
+    experts: Sequence[WindowExpert],
+    windows: Float[Array, "p b n c"],
+    expert_index: Int[Array, "b n"],
+    slots: int,
+) -> tuple[Float[Array, "p b n c"], Bool[Array, "b n"]]:
+    """Runs each expert on at most `slots` windows of each image, in order of their place.
+
+    Windows are moved by products with one-hot matrices, whose gradients are products too; no window
+    leaves its image, so none travels between devices.
+
+    Returns:
+        The results, 0 for windows that found their expert full, and which those are.
+    """
+    p, b, n, c = windows.shape
+    results = jnp.zeros_like(windows)
+    served = jnp.zeros((b, n), bool)
+    for i, expert in enumerate(experts):
+        chosen = expert_index == i
+        rank = jnp.cumsum(chosen, axis=1) - 1
+        taken = chosen & (rank < slots)
+        places = jnp.arange(slots)
+        move = (taken[..., None] & (rank[..., None] == places)).astype(windows.dtype)  # b n k
+        inputs = jnp.einsum("bnk,pbnc->pbkc", move, windows).reshape(p, -1, c)
+        outputs = expert(inputs).reshape(p, b, slots, c)
+        results = results + jnp.einsum("bnk,pbkc->pbnc", move, outputs)
+        served = served | taken
+    return results, ~served
+
+
+def by_blocks(
+    experts: Sequence[WindowExpert],
+    windows: Float[Array, "p b n c"],
+    expert_index: Int[Array, "b n"],
+) -> Float[Array, "p b n c"]:
+    """Runs only the chosen expert of each window; none is dropped. For inference.
+
+    Windows are sorted by expert and cut into blocks of one expert each. Their number is fixed: the
+    last block of every expert may be partly empty.
+    """
+    devices = num_devices()
+    if devices == 1 or windows.shape[1] % devices:
+        return _in_blocks(experts, windows, expert_index)
+    axes = jax.sharding.get_abstract_mesh().axis_names
+    whole, images = PartitionSpec(), PartitionSpec(None, axes)
+    local = jax.shard_map(
+        _in_blocks,
+        in_specs=(whole, images, PartitionSpec(axes)),
+        out_specs=images,
+        check_vma=False,
+    )
+    return local(list(experts), windows, expert_index)
+
+
+def _in_blocks(
+    experts: Sequence[WindowExpert],
+    windows: Float[Array, "p b n c"],
+    expert_index: Int[Array, "b n"],
+) -> Float[Array, "p b n c"]:
+    p, b, n, c = windows.shape
+    flat, chosen = windows.reshape(p, b * n, c), expert_index.reshape(-1)
+    block_expert, window_of_slot, slot_of_window = _plan(chosen, len(experts))
+    num_blocks = block_expert.shape[0]
+
+    def run(results: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
+        number, expert, members = block
+        result = jax.lax.switch(expert, list(experts), jnp.take(flat, members, axis=1))
+        start = (jnp.zeros_like(number), number * BLOCK, jnp.zeros_like(number))
+        return jax.lax.dynamic_update_slice(results, result, start), None
+
+    slots = num_blocks * BLOCK
+    empty = jnp.zeros((p, slots, c), windows.dtype)
+    blocks = (jnp.arange(num_blocks), block_expert, window_of_slot.reshape(num_blocks, BLOCK))
+    results, _ = jax.lax.scan(run, empty, blocks)
+    return jnp.take(results, slot_of_window, axis=1).reshape(p, b, n, c)
+
+
+def _plan(
+    chosen: Int[Array, " windows"], num_experts: int
+) -> tuple[Int[Array, " blocks"], Int[Array, " slots"], Int[Array, " windows"]]:
+    """Returns each block's expert, each slot's window (any, if empty) and each window's slot."""
+    windows = chosen.shape[0]
+    num_blocks = min(-(-windows // BLOCK) + num_experts - 1, windows)
+    counts = jnp.sum(chosen[:, None] == jnp.arange(num_experts)[None, :], axis=0)
+    blocks = -(-counts // BLOCK)
+    ends = jnp.cumsum(blocks)
+    block_expert = jnp.searchsorted(ends, jnp.arange(num_blocks), side="right")
+    block_expert = jnp.minimum(block_expert, num_experts - 1).astype(jnp.int32)
+    order = jnp.argsort(chosen, stable=True)
+    first_rank = (jnp.cumsum(counts) - counts)[chosen[order]]
+    first_slot = ((ends - blocks) * BLOCK)[chosen[order]]
+    slots = first_slot + jnp.arange(windows) - first_rank
+    window_of_slot = jnp.zeros((num_blocks * BLOCK,), jnp.int32).at[slots].set(order)
+    slot_of_window = jnp.zeros((windows,), jnp.int32).at[order].set(slots)
+    return block_expert, window_of_slot, slot_of_window

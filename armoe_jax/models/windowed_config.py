@@ -1,0 +1,111 @@
+"""The architecture of a network whose mixture chooses experts window by window."""
+
+import dataclasses
+from typing import Any
+
+from armoe_jax.experts import FRAMES
+from armoe_jax.models.fields import from_mapping, require, to_plain
+
+ROUTES = ("window", "image")
+
+
+@dataclasses.dataclass(frozen=True)
+class ARMoEWConfig:
+    """Constructor arguments of `ARMoEW`.
+
+    Attributes:
+        mixture: "windowed": tells this record from an `ARMoEConfig` where both are read.
+        in_chans: Image channels, 3 (RGB) or 1 (gray).
+        embed_dim: Feature channels C.
+        depth: Blocks; each has `pairs` residual pairs of convolutions, then a mixture.
+        pairs: Residual pairs of 3x3 convolutions of a block.
+        stride: Pixels, along each side, that become one position: features are at full resolution
+            (1) or at half (2).
+        experts: Experts to choose from; () leaves the mixtures out.
+        expert_dim: Channels between an expert's two mixings.
+        window: Side of the mixture's windows in positions, a power of two.
+        route: Whether each window chooses its expert, or each image.
+        quality_range: Mildest and strongest coding that the network tells apart, such as QPs
+            (17, 42); for JPEG the log2 of the mean luma step, (0, 8). () for none.
+        interval_head: Whether the last layer corrects the luma's DCT coefficients knowing the
+            quantiser steps of the JPEG file; needs `quality_range`.
+        grid: Period in pixels of learnt offsets that tell positions on the coding grid apart, such
+            as 16; 0 for none.
+    """
+
+    mixture: str = "windowed"
+    in_chans: int = 3
+    embed_dim: int = 32
+    depth: int = 4
+    pairs: int = 2
+    stride: int = 1
+    experts: tuple[str, ...] = ("dct", "fft", "haar", "swt")
+    expert_dim: int = 32
+    window: int = 8
+    route: str = "window"
+    quality_range: tuple[float, ...] = ()
+    interval_head: bool = False
+    grid: int = 0
+
+    def __post_init__(self):
+        for name in ("experts", "quality_range"):
+            value = getattr(self, name)
+            if isinstance(value, (str, int)) or not hasattr(value, "__iter__"):
+                raise ValueError(f"{name}={value!r} must be a sequence, such as ('dct',)")
+            object.__setattr__(self, name, tuple(value))
+        _check(self)
+
+    @property
+    def scale(self) -> int:
+        """Output size divided by input size."""
+        return 1
+
+    @property
+    def num_layers(self) -> int:
+        """Mixtures; each has a gate of its own."""
+        return self.depth
+
+    @property
+    def equal_groups(self) -> bool:
+        """Whether groups of blocks have the same parameters: there is one group."""
+        return True
+
+    @property
+    def alignment(self) -> int:
+        """Sides of inputs and corners of tiles must be multiples of this many pixels."""
+        return max(self.window * self.stride, self.grid, 8 if self.interval_head else 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns plain values that JSON can hold; `from_dict` reads them back."""
+        return to_plain(self)
+
+    @classmethod
+    def from_dict(cls, values: Any) -> "ARMoEWConfig":
+        """Makes a config from a mapping of field names, such as one read from JSON.
+
+        Raises:
+            ValueError: A field is unknown or has a value that is not allowed.
+        """
+        return from_mapping(cls, values)
+
+
+def _check(c: ARMoEWConfig) -> None:
+    require(c.mixture == "windowed", "mixture", c.mixture, "'windowed'")
+    require(c.in_chans in (1, 3), "in_chans", c.in_chans, "1 or 3")
+    for name in ("embed_dim", "depth", "pairs", "expert_dim"):
+        require(getattr(c, name) >= 1, name, getattr(c, name), "1 or more")
+    require(c.stride in (1, 2), "stride", c.stride, "1 or 2")
+    powers = (2, 4, 8, 16, 32)
+    require(c.window in powers, "window", c.window, f"one of {powers}")
+    require(c.route in ROUTES, "route", c.route, f"one of {ROUTES}")
+    unknown = [name for name in c.experts if name not in FRAMES]
+    require(not unknown, "experts", c.experts, f"names out of {tuple(FRAMES)}")
+    require(len(set(c.experts)) == len(c.experts), "experts", c.experts, "each name once")
+    ends = c.quality_range
+    allowed = "empty, or two qualities: of the mildest and of the strongest coding"
+    require(not ends or (len(ends) == 2 and ends[0] != ends[1]), "quality_range", ends, allowed)
+    require(
+        not c.interval_head or len(ends) == 2, "interval_head", c.interval_head,
+        "False without a quality_range: the head depends on the steps",
+    )
+    require(c.grid >= 0 and c.grid % c.stride == 0, "grid", c.grid, "0, or a multiple of stride")
