@@ -9,6 +9,9 @@ from jaxtyping import Float32, Int32, UInt8
 Image = UInt8[np.ndarray, "_ _ _"]
 """uint8, (H, W, C); the sides of several images in one signature need not be equal."""
 
+NUM_STEPS = 64
+"""Luma quantiser steps of a JPEG: one for each frequency of its 8x8 blocks, row by row."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
@@ -34,18 +37,28 @@ class Example:
         gt: uint8 (H * scale, W * scale, C).
         qp: Quality that the codec was given; -1 if unknown.
         codec: A value of `input_pipeline.codecs.CODEC_IDS`; 0 if none or unknown.
+        steps: Luma quantiser steps of a JPEG coded on the fly, (NUM_STEPS,); None otherwise.
+        on_grid: Whether the coding grid starts at lq's corner.
     """
 
     lq: UInt8[np.ndarray, "h w c"]
     gt: UInt8[np.ndarray, "hs ws c"]
     qp: int = -1
     codec: int = 0
+    steps: Float32[np.ndarray, " f"] | None = None
+    on_grid: bool = False
 
 
 class Batch(TypedDict):
-    """A training batch: images in [0, 1], labels as in `Example`."""
+    """A training batch: images in [0, 1], labels as in `Example`.
+
+    `log2_step` is the base 2 logarithm of a JPEG's mean luma step, 0 for other codecs; `steps` are
+    the luma steps of JPEGs whose coding grid starts at the corner, 0 for all others.
+    """
 
     lq: Float32[np.ndarray, "b h w c"]
     gt: Float32[np.ndarray, "b hs ws c"]
     qp: Int32[np.ndarray, " b"]
     codec: Int32[np.ndarray, " b"]
+    log2_step: Float32[np.ndarray, " b"]
+    steps: Float32[np.ndarray, "b f"]

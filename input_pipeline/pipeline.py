@@ -66,7 +66,7 @@ def train_dataset(
 
     Returns:
         An endless dataset of dictionaries: `lq` float32 (b, h, w, c) in [0, 1], `gt` float32
-        (b, h * scale, w * scale, c), `qp` and `codec` int32 (b,); b = batch_size / process_count.
+        (b, h * scale, w * scale, c), labels as in `Batch`; b = batch_size / process_count.
 
     Raises:
         KeyError: If a field does not exist.
@@ -103,7 +103,9 @@ def _component_dataset(
         count=config.patches_per_image,
         augment=config.augment,
         degradation=(
-            JPEGDegradation(component.jpeg_quality, component.jpeg_subsampling)
+            JPEGDegradation(
+                component.jpeg_quality, component.jpeg_subsampling, component.jpeg_on_grid
+            )
             if on_the_fly
             else None
         ),
@@ -182,6 +184,8 @@ class TrainLoader(Iterator[Batch]):
             gt=np.array(batch["gt"]),
             qp=np.array(batch["qp"]),
             codec=np.array(batch["codec"]),
+            log2_step=np.array(batch["log2_step"]),
+            steps=np.array(batch["steps"]),
         )
 
     def close(self) -> None:

@@ -44,6 +44,8 @@ class Component:
         colors: Colour conversion for `embedded`.
         jpeg_quality: Smallest and largest random quality of `jpeg`.
         jpeg_subsampling: Chroma subsamplings of `jpeg`, equally frequent.
+        jpeg_on_grid: Whether patches of `jpeg` start on the coding grid; batches then carry the
+            quantiser steps, which networks with an interval head use.
         halve_jpeg: Whether `jpeg` reduces sources that are JPEG files themselves by two.
         weight: How often this component is drawn, relative to the others.
     """
@@ -60,6 +62,7 @@ class Component:
     colors: str = "clean"
     jpeg_quality: tuple[int, int] = (10, 90)
     jpeg_subsampling: tuple[str, ...] = ("4:2:0", "4:4:4")
+    jpeg_on_grid: bool = False
     halve_jpeg: bool = False
     weight: float = 1.0
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image as PILImage
 
 from armoe_jax.metrics import luma
 from armoe_jax.ops.resize import imresize
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.codecs.jpeg import encode_jpeg
-from input_pipeline.example import Batch, Example, Image
+from input_pipeline.example import NUM_STEPS, Batch, Example, Image
 
 JPEG_MARGIN = 16
 """Pixels coded beside a patch: the largest coding unit, so that its grid falls anywhere."""
@@ -26,6 +26,8 @@ class Patches(TypedDict):
     gt: list[UInt8[np.ndarray, "ps ps c"]]
     qp: list[int]
     codec: list[int]
+    steps: list[Float32[np.ndarray, " f"] | None]
+    on_grid: list[bool]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,26 +37,37 @@ class JPEGDegradation:
     Attributes:
         quality: Smallest and largest.
         subsamplings: Equally frequent.
+        on_grid: Whether patches start on the coding grid.
     """
 
     quality: tuple[int, int]
     subsamplings: tuple[str, ...]
+    on_grid: bool = False
 
-    def __call__(self, image: Image, rng: np.random.Generator) -> tuple[Image, int]:
-        """Returns the decoded image and its quality."""
+    def __call__(self, image: Image, rng: np.random.Generator) -> Example:
+        """Returns the coded image beside the original."""
         quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
         subsampling = self.subsamplings[int(rng.integers(len(self.subsamplings)))]
-        return jpeg_round_trip(image, quality, subsampling), quality
+        decoded, steps = code_as_jpeg(image, quality, subsampling)
+        return Example(decoded, image, quality, CODEC_IDS["jpeg"], steps, on_grid=True)
 
 
 def jpeg_round_trip(image: Image, quality: int, subsampling: str) -> Image:
     """Returns an image, gray or RGB, after JPEG coding."""
+    return code_as_jpeg(image, quality, subsampling)[0]
+
+
+def code_as_jpeg(
+    image: Image, quality: int, subsampling: str
+) -> tuple[Image, Float32[np.ndarray, " f"]]:
+    """Returns an image, gray or RGB, after JPEG coding, and the steps of its luma."""
     gray = image.shape[2] == 1
     plane = np.ascontiguousarray(image[..., 0] if gray else image)
     coded = encode_jpeg(plane, quality, "4:4:4" if gray else subsampling)
     with PILImage.open(io.BytesIO(coded), formats=("JPEG",)) as picture:
+        steps = np.array(picture.quantization[0], np.float32)  # pyright: ignore
         decoded = np.asarray(picture)
-    return decoded[..., None] if gray else decoded
+    return (decoded[..., None] if gray else decoded), steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,19 +90,37 @@ class RandomPatches:
 
     def __call__(self, element: Example, rng: np.random.Generator) -> Patches:
         """Returns `count` patches of an example."""
-        patches = Patches(lq=[], gt=[], qp=[], codec=[])
+        patches = Patches(lq=[], gt=[], qp=[], codec=[], steps=[], on_grid=[])
         for _ in range(self.count):
-            example = self._crop(element, rng)
-            lq, gt = example.lq, example.gt
-            if self.augment:
-                flip_rows, flip_columns, transpose = (rng.random(3) < 0.5).tolist()
-                lq = turn(lq, flip_rows, flip_columns, transpose)
-                gt = turn(gt, flip_rows, flip_columns, transpose)
-            patches["lq"].append(lq)
-            patches["gt"].append(gt)
+            example = self._patch(element, rng)
+            patches["lq"].append(example.lq)
+            patches["gt"].append(example.gt)
             patches["qp"].append(example.qp)
             patches["codec"].append(example.codec)
+            patches["steps"].append(example.steps)
+            patches["on_grid"].append(example.on_grid)
         return patches
+
+    def _patch(self, element: Example, rng: np.random.Generator) -> Example:
+        if self.degradation is not None and self.degradation.on_grid:
+            # Turned before it is coded: the steps then are those of the patch as it stands.
+            _, patch = self._turned(*self._clean_crop(element.gt, rng), rng)
+            return self.degradation(np.ascontiguousarray(patch), rng)
+        example = self._crop(element, rng)
+        lq, gt = self._turned(example.lq, example.gt, rng)
+        return dataclasses.replace(example, lq=lq, gt=gt)
+
+    def _turned(self, lq: Image, gt: Image, rng: np.random.Generator) -> tuple[Image, Image]:
+        if not self.augment:
+            return lq, gt
+        flip_rows, flip_columns, transpose = (rng.random(3) < 0.5).tolist()
+        ways = (flip_rows, flip_columns, transpose)
+        return turn(lq, *ways), turn(gt, *ways)
+
+    def _clean_crop(self, image: Image, rng: np.random.Generator) -> tuple[Image, Image]:
+        top, left = random_corner(image.shape, self.size, rng)
+        patch = image[top : top + self.size, left : left + self.size]
+        return patch, patch
 
     def _crop(self, example: Example, rng: np.random.Generator) -> Example:
         if self.degradation is not None:
@@ -112,10 +143,13 @@ class RandomPatches:
             region = (
                 region[start : start + length] if axis == 0 else region[:, start : start + length]
             )
-        decoded, quality = degradation(region, rng)
+        coded = degradation(region, rng)
         top, left = random_corner(region.shape, self.size, rng)
         window = np.s_[top : top + self.size, left : left + self.size]
-        return Example(decoded[window], region[window], quality, CODEC_IDS["jpeg"])
+        on_grid = False  # or by chance, which nobody would know
+        return dataclasses.replace(
+            coded, lq=coded.lq[window], gt=coded.gt[window], on_grid=on_grid
+        )
 
 
 def random_corner(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -162,7 +196,23 @@ def collate(elements: Sequence[Patches]) -> Batch:
         gt=_to_unit_range([patch for element in elements for patch in element["gt"]]),
         qp=np.array([qp for element in elements for qp in element["qp"]], np.int32),
         codec=np.array([codec for element in elements for codec in element["codec"]], np.int32),
+        log2_step=_log2_steps([steps for element in elements for steps in element["steps"]]),
+        steps=np.stack(
+            [
+                _NO_STEPS if steps is None or not on_grid else steps
+                for element in elements
+                for steps, on_grid in zip(element["steps"], element["on_grid"], strict=True)
+            ]
+        ),
     )
+
+
+_NO_STEPS = np.zeros(NUM_STEPS, np.float32)
+
+
+def _log2_steps(tables: list[Float32[np.ndarray, " f"] | None]) -> Float32[np.ndarray, " b"]:
+    means = [1.0 if steps is None else float(steps.mean()) for steps in tables]
+    return np.log2(means).astype(np.float32)
 
 
 def _to_unit_range(patches: list[Image]) -> np.ndarray:
