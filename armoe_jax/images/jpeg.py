@@ -107,10 +107,13 @@ class JpegCoding:
         Returns:
             Luma of full-range BT.601 YCbCr minus 128, float32 of shape `size`.
         """
-        values = self.luma.reshape(-1, 64) * self.luma_table.reshape(64).astype(np.float32)
-        plane = to_plane(values @ DCT, self.luma.shape[:2])
         (top, left), (height, width) = self.offset, self.size
-        return plane[top : top + height, left : left + width]
+        return self.block_luma()[top : top + height, left : left + width]
+
+    def block_luma(self) -> np.ndarray:
+        """Returns `decoded_luma` of all whole blocks: float32, with `padding` around the image."""
+        values = self.luma.reshape(-1, 64) * self.luma_table.reshape(64).astype(np.float32)
+        return to_plane(values @ DCT, self.luma.shape[:2])
 
     def crop(self, top: int, left: int, height: int, width: int) -> "JpegCoding":
         """Returns the coding of a part of the image.

@@ -88,6 +88,16 @@ class ARMoEConfig:
         return self.upscale if self.upsampler == "lightSR" else 1
 
     @property
+    def interval_head(self) -> bool:
+        """Whether the network knows of JPEG's quantisation; see `ARMoEWConfig`."""
+        return False
+
+    @property
+    def alignment(self) -> int:
+        """Corners of tiles must be multiples of this many pixels."""
+        return 1
+
+    @property
     def num_layers(self) -> int:
         """Blocks over all groups; each has a gate of its own."""
         return sum(self.depth)

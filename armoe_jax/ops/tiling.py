@@ -108,18 +108,30 @@ def plan_whole(height: int, width: int) -> TilePlan:
     return TilePlan(_single(height, height), _single(width, _even(width)))
 
 
-def plan_tiles(height: int, width: int, tile: int, overlap: int) -> TilePlan:
+def plan_tiles(
+    height: int, width: int, tile: int, overlap: int, *, alignment: int = 1
+) -> TilePlan:
     """Plans tiles of sides `tile` or, where the image is no longer than that, half of it.
 
     So there are at most four shapes, whatever the images. Tiles lie evenly, `overlap` pixels or
-    more over their neighbours; fades are `overlap` pixels long, in the middle of that.
+    more over their neighbours (up to two alignments less where tiles must lie on a grid); fades are
+    `overlap` pixels long at most, in the middle of that.
+
+    Args:
+        height: Rows of the image.
+        width: Its columns.
+        tile: Side of a tile.
+        overlap: Pixels that neighbours share.
+        alignment: Corners of tiles are multiples of it; the last ones may reach beyond the image.
 
     Raises:
         ValueError: If the tile is under 16 pixels or odd, or the overlap is negative or more than
             half the tile.
     """
     check_tile(tile, overlap)
-    return TilePlan(_tiled(height, tile, overlap), _tiled(width, tile, overlap))
+    return TilePlan(
+        _tiled(height, tile, overlap, alignment), _tiled(width, tile, overlap, alignment)
+    )
 
 
 def plan_released(height: int, width: int) -> TilePlan:
@@ -162,14 +174,17 @@ def _single(length: int, size: int) -> AxisPlan:
     return AxisPlan(length, (Span(0, length, size, (0, 0), (length, length)),))
 
 
-def _tiled(length: int, tile: int, overlap: int) -> AxisPlan:
+def _tiled(length: int, tile: int, overlap: int, alignment: int) -> AxisPlan:
     if length <= tile:
         half = _even(tile // 2)
         return _single(length, half if length <= half else tile)
-    count = -(-(length - overlap) // (tile - overlap))
-    starts = [round(i * (length - tile) / (count - 1)) for i in range(count)]
-    # Fades must not meet: only short strides, of axes little longer than a tile, limit them.
-    fade = min(overlap, min(b - a for a, b in itertools.pairwise(starts)) - 1)
+    last = -(-(length - tile) // alignment)  # of the starts, in alignments
+    count = -(-(last * alignment + tile - overlap) // (tile - overlap))
+    starts = [round(i * last / (count - 1)) * alignment for i in range(count)]
+    strides = [b - a for a, b in itertools.pairwise(starts)]
+    # Fades must not meet: only short strides, of axes little longer than a tile, limit them. And
+    # they must lie where tiles overlap, which long strides, rounded to the alignment, limit.
+    fade = min(overlap, min(strides) - 1, tile - max(strides))
     middles = [(start + tile + after - fade) // 2 for start, after in itertools.pairwise(starts)]
     fades = [(0, 0), *((middle, middle + fade) for middle in middles), (length, length)]
     spans = (

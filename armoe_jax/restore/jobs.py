@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from armoe_jax.images.jpeg import JpegCoding
+from armoe_jax.ops.color import LUMA
 from armoe_jax.ops.tiling import TilePlan
 from armoe_jax.restore.canvas import Canvas, to_unit
 
@@ -21,12 +23,28 @@ class Job:
         plan: Its tiles.
         in_chans: Channels of the network.
         scale: Output size over input size.
+        coding: How a JPEG was coded; the plan then is that of its whole blocks.
     """
 
-    def __init__(self, image: np.ndarray, index: int, plan: TilePlan, in_chans: int, scale: int):
+    def __init__(
+        self,
+        image: np.ndarray,
+        index: int,
+        plan: TilePlan,
+        in_chans: int,
+        scale: int,
+        coding: JpegCoding | None = None,
+    ):
         self.index, self.plan = index, plan
         self._ndim = image.ndim
         self._image = image[..., None] if image.ndim == 2 else image
+        self.steps = np.zeros(64, np.float32)
+        self._inside = np.s_[:, :]
+        if coding is not None:
+            self.steps = coding.luma_table.astype(np.float32).ravel()
+            (top, _), (left, _) = coding.padding
+            self._inside = np.s_[top : top + image.shape[0], left : left + image.shape[1]]
+            self._image = on_blocks(self._image, coding)
         self._channels = self._image.shape[2]
         self._in_chans = in_chans
         self.num_planes = self._channels if in_chans == 1 else 1
@@ -46,7 +64,7 @@ class Job:
 
     def result(self) -> np.ndarray:
         """Returns the restored image, with the axes and dtype of the input."""
-        image = self._canvas.image
+        image = self._canvas.image[self._inside]
         return image[..., 0] if self._ndim == 2 else image
 
     def tiles(self) -> Iterator["Tile"]:
@@ -99,6 +117,22 @@ class Job:
         if self._in_chans == 1:
             return pixels[..., plane : plane + 1]
         return np.repeat(pixels, 3, axis=2) if self._channels == 1 else pixels
+
+
+def on_blocks(image: np.ndarray, coding: JpegCoding) -> np.ndarray:
+    """Returns a JPEG's image on its whole blocks, with the luma that its coefficients tell exactly.
+
+    Args:
+        image: uint8, (H, W, 1 or 3), as decoded.
+        coding: How it was coded.
+
+    Returns:
+        float32 in about [0, 1], neither rounded nor clipped; sides are multiples of 8.
+    """
+    padded = np.pad(image, (*coding.padding, (0, 0)), mode="symmetric").astype(np.float32)
+    weights = np.array(LUMA if padded.shape[2] == 3 else (1.0,), np.float32)
+    exact = coding.block_luma() + 128.0
+    return (padded + (exact - padded @ weights)[..., None]) / np.float32(255)
 
 
 class Tile(NamedTuple):

@@ -8,12 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from armoe_jax.models import ARMoE, ARMoEConfig, build_model
+from armoe_jax.models import AnyConfig, Network, build_model
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 from armoe_jax.runtime.memory import return_freed_memory
 
 FORCED = 1e9
 """Added to a gate's logit to make it win against any other logit and noise."""
+
+NUM_STEPS = 64
+"""Frequencies of a JPEG block."""
 
 Shape = tuple[int, int, int]
 
@@ -34,7 +37,7 @@ class Programs:
 
     def __init__(
         self,
-        config: ARMoEConfig,
+        config: AnyConfig,
         variables: Mapping[str, Any],
         *,
         dtype: str,
@@ -51,7 +54,7 @@ class Programs:
         self._compiled: dict[Shape, jax.stages.Compiled] = {}
 
     @property
-    def model(self) -> ARMoE:
+    def model(self) -> Network:
         """The Linen module."""
         return self._model
 
@@ -85,7 +88,11 @@ class Programs:
         return FORCED * np.eye(len(self._config.experts), dtype=np.float32)[expert]
 
     def run(
-        self, x: np.ndarray, bias: np.ndarray, samples: np.ndarray
+        self,
+        x: np.ndarray,
+        bias: np.ndarray,
+        samples: np.ndarray,
+        steps: np.ndarray | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Runs the network on a batch.
 
@@ -93,13 +100,17 @@ class Programs:
             x: Images in [0, 1], float32, (B, H, W, in_chans), W even.
             bias: Added to the gates' logits, float32, (L, B, E).
             samples: What the noise is drawn for: image and tile index, uint32, (B, 2).
+            steps: Quantiser steps of JPEGs, float32, (B, 64), 0 where unknown; None: all unknown.
+                Only networks with an interval head look at them.
 
         Returns:
             The network's outputs, float32, (B, H * s, W * s, in_chans), not clipped, and the chosen
-            experts, int32, (L, B).
+            experts, int32, (L, B), or (L, B, windows) where windows choose.
         """
         program = self.program((x.shape[0], x.shape[1], x.shape[2]))
-        return program(self._variables, x, bias, samples)
+        if steps is None:
+            steps = np.zeros((x.shape[0], NUM_STEPS), np.float32)
+        return program(self._variables, x, bias, samples, steps)
 
     def memory_bytes(self, shape: Shape) -> int:
         """Returns what running a batch takes beside the weights, by XLA's analysis; compiles it."""
@@ -115,6 +126,7 @@ class Programs:
                 jax.ShapeDtypeStruct((*shape, self._config.in_chans), jnp.float32),
                 jax.ShapeDtypeStruct((layers, shape[0], experts), jnp.float32),
                 jax.ShapeDtypeStruct((shape[0], 2), jnp.uint32),
+                jax.ShapeDtypeStruct((shape[0], NUM_STEPS), jnp.float32),
             )
             return_freed_memory()  # such as the arrays that the weights were read into
             self._compiled[shape] = self._jitted.lower(self._variables, *arguments).compile()
@@ -122,24 +134,34 @@ class Programs:
         return self._compiled[shape]
 
     def _forward(
-        self, variables: Mapping[str, Any], x: jax.Array, bias: jax.Array, samples: jax.Array
+        self,
+        variables: Mapping[str, Any],
+        x: jax.Array,
+        bias: jax.Array,
+        samples: jax.Array,
+        steps: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         layers, experts = self._config.num_layers, len(self._config.experts)
+        coding = self.coding_of(x.shape[0], steps)
         if not experts:
-            y: Any = self._model.apply(variables, x, quality=self.told_quality(x.shape[0]))
+            y: Any = self._model.apply(variables, x, **coding)
             return y, jnp.zeros((layers, x.shape[0]), jnp.int32)
         if self._sample:
             bias = bias + gate_noise(self._seed, samples, layers, experts)
-        told = self.told_quality(x.shape[0])
         result: Any = self._model.apply(
-            variables, x, gate_noise=bias, quality=told, return_routing=True
+            variables, x, gate_noise=bias, return_routing=True, **coding
         )
         y, routing = result
         return y, routing.expert
 
-    def told_quality(self, batch: int) -> jax.Array | None:
-        """Returns the quality that the network is told for each image, (B,), or None."""
-        return None if self._quality is None else jnp.full((batch,), self._quality, jnp.float32)
+    def coding_of(self, batch: int, steps: jax.Array | None) -> dict[str, jax.Array]:
+        """Returns what the network is told of how its images were coded, as keyword arguments."""
+        told: dict[str, jax.Array] = {}
+        if self._quality is not None:
+            told["quality"] = jnp.full((batch,), self._quality, jnp.float32)
+        if self._config.interval_head and steps is not None:
+            told["steps"] = steps
+        return told
 
 
 def gate_noise(seed: int, samples: jax.Array, num_layers: int, num_experts: int) -> jax.Array:

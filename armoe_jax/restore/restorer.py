@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from armoe_jax.models import ARMoEConfig, Routing
+from armoe_jax.images.jpeg import JpegCoding
+from armoe_jax.models import AnyConfig, Routing
 from armoe_jax.ops.tiling import (
     RELEASED_TILE,
     TilePlan,
@@ -74,7 +75,7 @@ class Restorer:
         gate: "argmax": each block's most likely expert. Differs: the released network always draws
             experts at random; "sample" does, from the seed, the image's and the tile's index.
         seed: Of `gate="sample"`.
-        route: "tile": each tile chooses its experts. "image": the whole image, reduced to the size
+        route: "tile": each tile (or window, where the network's windows choose) for itself. "image": the whole image, reduced to the size
             of one tile, chooses for all tiles.
         batch_size: Tiles (or images of equal size) that run together. By default 1 on CPU, where
             more is not faster; elsewhere 1, or more for tiles of under 512 pixels.
@@ -87,7 +88,7 @@ class Restorer:
 
     def __init__(
         self,
-        config: ARMoEConfig,
+        config: AnyConfig,
         variables: Mapping[str, Any],
         *,
         tile: str | int = "none",
@@ -105,9 +106,10 @@ class Restorer:
         if coding_quality is not None:
             _check_quality(coding_quality, config.quality_range)
         self._config = config
-        self._tile = _checked_tile(tile, overlap)
+        self._tile = _checked_tile(tile, overlap, config.alignment)
         self._overlap = overlap
-        self._route_image = route == "image" and bool(config.experts)
+        by_image = config.mixture == "released" and bool(config.experts)
+        self._route_image = route == "image" and by_image
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}, expected 1 or more")
         on_cpu = jax.default_backend() == "cpu"
@@ -125,7 +127,7 @@ class Restorer:
         self._apply = jax.jit(self._apply_model)
 
     @property
-    def config(self) -> ARMoEConfig:
+    def config(self) -> AnyConfig:
         """The architecture."""
         return self._config
 
@@ -169,13 +171,18 @@ class Restorer:
         programs = [self._programs.program((self._batch_size, *shape)) for shape in shapes]
         return Prepared(plan, tuple(programs))
 
-    def __call__(self, image: np.ndarray, *, index: int = 0) -> np.ndarray:
+    def __call__(
+        self, image: np.ndarray, *, index: int = 0, coding: JpegCoding | None = None
+    ) -> np.ndarray:
         """Restores one image.
 
         Args:
             image: uint8, uint16, or float32 in [0, 1] (then not clipped); (H, W), (H, W, 1) or
                 (H, W, 3) in RGB order.
             index: The image's number, on which gate noise depends.
+            coding: How the image was coded, if it is the uint8 image of a JPEG file: see
+                `armoe_jax.images.jpeg.read_jpeg_coding`. Networks without an interval head do not
+                look at it.
 
         Returns:
             An array of the same dtype and axes; sides times `config.scale`.
@@ -184,24 +191,31 @@ class Restorer:
             TypeError: If the dtype is another.
             ValueError: If the shape is not that of an image.
         """
-        return next(self.restore_images([image], indices=[index]))
+        return next(self.restore_images([image], indices=[index], codings=[coding]))
 
     def restore_images(
-        self, images: Iterable[np.ndarray], *, indices: Iterable[int] | None = None
+        self,
+        images: Iterable[np.ndarray],
+        *,
+        indices: Iterable[int] | None = None,
+        codings: Iterable[JpegCoding | None] | None = None,
     ) -> Iterator[np.ndarray]:
         """Restores images in order, lazily; tiles and images of equal shape run together.
 
         Args:
             images: As for a call; read as needed, a few ahead of what is returned.
             indices: The images' numbers, on which gate noise depends; 0, 1, 2, ... by default.
+            codings: How they were coded, as for a call; none is known by default.
 
         Yields:
             One restored image for each.
         """
         batches = _Batches(self._programs, self._batch_size, self._in_flight)
         waiting: collections.deque[Job] = collections.deque()
-        for image, index in zip(images, indices or itertools.count(), strict=False):
-            job = self._open(image, index)
+        indices = itertools.count() if indices is None else indices
+        codings = itertools.repeat(None) if codings is None else codings
+        for image, index, coding in zip(images, indices, codings, strict=False):
+            job = self._open(image, index, coding)
             waiting.append(job)
             for tile in job.tiles():
                 batches.add(tile)
@@ -218,6 +232,7 @@ class Restorer:
         *,
         return_routing: bool = False,
         expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None = None,
+        steps: Float[Array, "b 64"] | Float[np.ndarray, "b 64"] | None = None,
     ) -> Float[Array, "b hs ws c"] | tuple[Float[Array, "b hs ws c"], Routing]:
         """Runs the network on whole images with arg-max routing; may be traced by JAX.
 
@@ -225,10 +240,13 @@ class Restorer:
             x: float32 in [0, 1], with as many channels as the network.
             return_routing: Also return what the gates decided.
             expert: Force experts: one index for all layers, or (num_layers, B) indices.
+            steps: Luma quantiser steps of JPEGs whose blocks start at the corner, 0 where unknown;
+                for networks with an interval head.
 
         Returns:
             float32, not clipped; with `return_routing` also the Routing record: `expert` int32
-            (num_layers, B), `logits` (num_layers, B, E).
+            (num_layers, B), `logits` (num_layers, B, E); where windows choose, with an axis over
+            windows after B.
 
         Raises:
             TypeError: If x is not float32.
@@ -243,14 +261,16 @@ class Restorer:
             mode = "reflect" if width > 1 else "edge"
             x = jnp.pad(x, ((0, 0), (0, 0), (0, 1), (0, 0)), mode=mode)
         weights = self._programs.stacked_variables
-        y, routing = self._apply(weights, x, self._forced(expert, x.shape[0]))
+        y, routing = self._apply(weights, x, self._forced(expert, x.shape[0]), steps)
         y = y[:, :, : width * scale] if width % 2 else y
         return (y, routing) if return_routing else y
 
-    def _apply_model(self, variables: Mapping[str, Any], x: Array, expert: Array | None) -> Any:
-        told = self._programs.told_quality(x.shape[0])
+    def _apply_model(
+        self, variables: Mapping[str, Any], x: Array, expert: Array | None, steps: Array | None
+    ) -> Any:
+        coding = self._programs.coding_of(x.shape[0], steps)
         return self._programs.model.apply(
-            variables, x, expert=expert, quality=told, return_routing=True
+            variables, x, expert=expert, return_routing=True, **coding
         )
 
     def _forced(self, expert: Any, batch: int) -> Array | None:
@@ -266,10 +286,17 @@ class Restorer:
                 raise ValueError(f"expert is {expert}, expected 0 to {len(names) - 1} for {names}")
         return jnp.broadcast_to(jnp.asarray(expert, jnp.int32), (layers, batch))
 
-    def _open(self, image: np.ndarray, index: int) -> Job:
+    def _open(self, image: np.ndarray, index: int, coding: JpegCoding | None) -> Job:
         _check_image(image)
-        plan = self._plan(image.shape[0], image.shape[1])
-        job = Job(image, index, plan, self._config.in_chans, self._config.scale)
+        height, width = image.shape[:2]
+        if coding is not None:
+            _check_coding(coding, image)
+            if self._config.interval_head:
+                height, width = (8 * count for count in coding.luma.shape[:2])
+            else:
+                coding = None
+        plan = self._plan(height, width)
+        job = Job(image, index, plan, self._config.in_chans, self._config.scale, coding)
         if self._route_image and plan.num_tiles > 1:
             job.biases = [self._choose_for_all(job, plane) for plane in range(job.num_planes)]
         else:
@@ -282,7 +309,8 @@ class Restorer:
         x = np.repeat(job.overview(plane)[None], batch, axis=0)
         bias = np.repeat(self._programs.no_bias()[:, None], batch, axis=1)
         samples = np.full((batch, 2), (job.index, plane), np.uint32)
-        _, expert = self._programs.run(x, bias, samples)
+        steps = np.repeat(job.steps[None], batch, axis=0)
+        _, expert = self._programs.run(x, bias, samples, steps)
         return self._programs.forcing_bias(np.asarray(expert)[:, 0])
 
     def _plan(self, height: int, width: int) -> TilePlan:
@@ -293,8 +321,12 @@ class Restorer:
         if self._tile == "auto":
             if self._whole_fits(height, width):
                 return plan_whole(height, width)
-            return plan_tiles(height, width, self._auto_tile(), self._overlap)
-        return plan_tiles(height, width, int(self._tile), self._overlap)
+            return self._plan_tiles(height, width, self._auto_tile())
+        return self._plan_tiles(height, width, int(self._tile))
+
+    def _plan_tiles(self, height: int, width: int, tile: int) -> TilePlan:
+        alignment = self._config.alignment
+        return plan_tiles(height, width, tile, self._overlap, alignment=alignment)
 
     def _whole_fits(self, height: int, width: int) -> bool:
         """Decides by an estimate first, then by XLA's analysis of the very program."""
@@ -356,7 +388,8 @@ class _Batches:
         x = np.stack([t.job.pixels(t.row, t.column, t.plane) for t in full])
         bias = np.stack([t.job.biases[t.plane] for t in full], axis=1)
         samples = np.array([(t.job.index, t.number) for t in full], np.uint32)
-        output, _ = self._programs.run(x, bias, samples)
+        steps = np.stack([t.job.steps for t in full])
+        output, _ = self._programs.run(x, bias, samples, steps)
         self._running.append((tiles, output))
         while len(self._running) >= self._limit:
             self._collect()
@@ -388,14 +421,26 @@ def _check_quality(quality: float, quality_range: tuple[float, ...]) -> None:
         raise ValueError(f"coding_quality is {quality}; this network knows {low:g} to {high:g}")
 
 
-def _checked_tile(tile: Any, overlap: int) -> str | int:
+def _checked_tile(tile: Any, overlap: int, alignment: int) -> str | int:
     if isinstance(tile, int) and not isinstance(tile, bool):
         check_tile(tile, overlap)
+        if tile % alignment:
+            raise ValueError(f"tile is {tile}; this network needs a multiple of {alignment}")
     elif tile not in ("none", "auto", "released"):
         raise ValueError(f"tile is {tile!r}, expected 'none', 'auto', 'released' or a number")
+    elif tile == "released" and alignment > 1:
+        raise ValueError("tile='released' is for the released networks; use 'auto' or a number")
     elif tile == "auto":
         check_tile(AUTO_TILES[-1], overlap)
     return tile
+
+
+def _check_coding(coding: JpegCoding, image: np.ndarray) -> None:
+    if image.dtype != np.uint8 or coding.size != image.shape[:2]:
+        raise ValueError(
+            f"coding is that of a uint8 image of shape {coding.size}, but the image is "
+            f"{image.dtype} of shape {image.shape[:2]}; give the image as it was decoded"
+        )
 
 
 def _check_image(image: np.ndarray) -> None:
