@@ -14,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from armoe_jax.models import VARIANTS
+from armoe_jax.models.build import execution_defaults
 from input_pipeline.pipeline import default_config
 
 
@@ -96,14 +97,13 @@ def changed(changes: Mapping[str, Any]) -> ConfigDict:
 
 
 def model_config(variant: str) -> ConfigDict:
-    """Returns the fields of a variant's architecture, and of how it is run."""
-    fields = dataclasses.asdict(VARIANTS[variant])
-    fields["qk_scale"] = config_dict.placeholder(float)
-    execution = {
-        "dispatch": "capacity",  # "capacity": sparse; "dense": all experts, as released
-        "capacity_factor": 2.0,
-        "scan": True,
-        "remat": False,
-        "dtype": "float32",  # "float32" | "bfloat16"
-    }
-    return ConfigDict(fields | execution)
+    """Returns the fields of a variant's architecture, and of how it is run.
+
+    The latter are: dispatch ("capacity": sparse; "dense": all experts), capacity_factor, scan,
+    remat and dtype ("float32" or "bfloat16").
+    """
+    architecture = VARIANTS[variant]
+    fields = dataclasses.asdict(architecture)
+    if "qk_scale" in fields:
+        fields["qk_scale"] = config_dict.placeholder(float)
+    return ConfigDict(fields | execution_defaults(architecture))

@@ -6,6 +6,8 @@ from typing import TypedDict
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
 
+from armoe_jax.images.jpeg import JpegCoding
+
 Image = UInt8[np.ndarray, "_ _ _"]
 """uint8, (H, W, C); the sides of several images in one signature need not be equal."""
 
@@ -21,11 +23,13 @@ class Pair:
         name: The file's stem.
         lq: Low quality input, uint8 (H, W, C).
         gt: Ground truth, uint8 (H * scale, W * scale, C).
+        coding: How lq was coded, if it is a JPEG whose file is known.
     """
 
     name: str
     lq: UInt8[np.ndarray, "h w c"]
     gt: UInt8[np.ndarray, "hs ws c"]
+    coding: JpegCoding | None = None
 
 
 @dataclasses.dataclass(frozen=True)

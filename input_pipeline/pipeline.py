@@ -17,6 +17,7 @@ import grain  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 from absl import flags
 
+from armoe_jax.images.jpeg import encode_jpeg
 from input_pipeline.cache import cut_into_records, map_into_memory
 from input_pipeline.example import Batch, Pair
 from input_pipeline.settings import Component, DataConfig, Fields, default_config
@@ -26,7 +27,6 @@ from input_pipeline.transforms import (
     Patches,
     RandomPatches,
     collate,
-    jpeg_round_trip,
 )
 
 __all__ = [
@@ -267,10 +267,12 @@ class EvalPairs(Sequence[Pair]):
             return [self[number] for number in range(*index.indices(len(self)))]
         name = self.names[index]
         example = self.source[range(len(self))[index]]
-        lq = example.lq
-        if self.jpeg_quality:
-            lq = jpeg_round_trip(example.gt, self.jpeg_quality, self.jpeg_subsampling)
-        return Pair(name, lq, example.gt)
+        if not self.jpeg_quality:
+            return Pair(name, example.lq, example.gt)
+        lq, coding = encode_jpeg(
+            example.gt, quality=self.jpeg_quality, subsampling=self.jpeg_subsampling, exact=True
+        )
+        return Pair(name, lq, example.gt, coding)
 
 
 def eval_pairs(data_config: Fields, *, scale: int = 1, in_chans: int = 3) -> EvalPairs:

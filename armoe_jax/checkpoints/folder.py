@@ -21,7 +21,7 @@ from flax import traverse_util
 
 from armoe_jax.convert import armoe_rules, check_variables, variable_shapes
 from armoe_jax.convert.atomic import refuse_existing, written_beside
-from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.models.build import AnyConfig, config_from_dict
 from armoe_jax.runtime.json_files import read_json
 
 DESCRIPTION_FILE = "model.json"
@@ -44,7 +44,7 @@ class LoadedModel:
             released checkpoints have them, the network does not use them. Absent means 0.
     """
 
-    config: ARMoEConfig
+    config: AnyConfig
     variables: dict[str, Any]
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     num_batches_tracked: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -57,7 +57,7 @@ class LoadedModel:
 
 def save_model(
     path: str | Path,
-    config: ARMoEConfig,
+    config: AnyConfig,
     variables: Mapping[str, Any],
     *,
     provenance: Mapping[str, Any],
@@ -146,7 +146,7 @@ def _read_description(path: Path) -> tuple[LoadedModel, dict[str, str]]:
         if not all(type(count) is int and 0 <= count < 2**63 for count in counters.values()):
             raise ValueError(f"num_batches_tracked={counters} has what is no count")
         digests = {name: str(digest) for name, digest in digests.items()}
-        model = LoadedModel(ARMoEConfig.from_dict(config), {}, provenance, counters)
+        model = LoadedModel(config_from_dict(config), {}, provenance, counters)
         return model, digests
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"cannot read {path}: {type(error).__name__}: {error}") from error
@@ -158,7 +158,7 @@ def _without_empty(variables: Mapping[str, Any]) -> dict[str, Any]:
     return traverse_util.unflatten_dict({p: array for p, array in flat.items() if array.size})
 
 
-def _with_empty(config: ARMoEConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
+def _with_empty(config: AnyConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Puts back the arrays without elements that the architecture has."""
     flat: dict[str, Any] = traverse_util.flatten_dict(dict(variables), sep="/")
     for path, shape in variable_shapes(armoe_rules(config)).items():

@@ -9,7 +9,7 @@ from typing import Any
 from armoe_jax import convert
 from armoe_jax.checkpoints import shipped, workdir
 from armoe_jax.checkpoints.folder import LoadedModel, is_model_folder, load_model, save_model
-from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.models.build import AnyConfig, config_from_dict
 
 TORCH_SUFFIXES = (".pth", ".pt")
 SAFETENSORS_SUFFIX = ".safetensors"
@@ -148,7 +148,7 @@ def _with_architecture(
     """Replaces fields of a known architecture, if the variables still fit it."""
     if not architecture:
         return model
-    config = ARMoEConfig.from_dict({**model.config.to_dict(), **architecture})
+    config = config_from_dict({**model.config.to_dict(), **architecture})
     try:
         convert.check_variables(convert.armoe_rules(config), model.variables)
     except ValueError as error:

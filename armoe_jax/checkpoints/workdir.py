@@ -16,7 +16,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from armoe_jax.checkpoints import arrays
-from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.models.build import AnyConfig, config_from_dict
 
 PyTree = Any
 Meta = dict[str, Any]
@@ -32,7 +32,7 @@ def is_workdir(path: str | Path) -> bool:
     return bool(complete_steps(Path(path) / FOLDER))
 
 
-def load_workdir(path: str | Path, key: str = "auto") -> tuple[ARMoEConfig, dict[str, PyTree]]:
+def load_workdir(path: str | Path, key: str = "auto") -> tuple[AnyConfig, dict[str, PyTree]]:
     """Returns a trained model: the best checkpoint if the run was validated, else the newest.
 
     Args:
@@ -60,7 +60,7 @@ def load_workdir(path: str | Path, key: str = "auto") -> tuple[ARMoEConfig, dict
             try:
                 meta = read_meta(manager, step)
                 item = _choose_item(meta, key, path)
-                return ARMoEConfig.from_dict(meta["model"]), _read_variables(
+                return config_from_dict(meta["model"]), _read_variables(
                     manager, step, item, meta
                 )
             except KeyError:

@@ -211,6 +211,8 @@ class ARMoEW(nn.Module):
         features, routing = self._blocks(features, quality, train, expert, gate_noise)
         tail = ScaledConv(chans * c.stride**2, SMALL, dtype=self.dtype, name="conv_last")
         correction = pixel_shuffle(tail(features), c.stride) * (SMALL / GAIN)
+        if c.interval_head and self.is_initializing():
+            steps = jnp.zeros((b, 64))
         if c.interval_head and steps is not None:
             luma, chroma = correction[..., 0], correction[..., 1:]
             head = IntervalHead(name="head")

@@ -1,8 +1,10 @@
 """The published networks and the small ones of this project, one row each."""
 
+from armoe_jax.models.build import AnyConfig
 from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.models.windowed_config import ARMoEWConfig
 
-VARIANTS: dict[str, ARMoEConfig] = {
+VARIANTS: dict[str, AnyConfig] = {
     # VVC artifact removal as published: one checkpoint a QP, 25,607,479 parameters.
     "car": ARMoEConfig(
         embed_dim=180,
@@ -22,5 +24,13 @@ VARIANTS: dict[str, ARMoEConfig] = {
         upscale=2,
         upsampler="lightSR",
         split_size=(8, 32),
+    ),
+    # For CPUs: full resolution; 0.15 M parameters and 150 kMAC a pixel without experts.
+    "armoe_w_small": ARMoEWConfig(
+        embed_dim=32, depth=4, pairs=2, expert_dim=32, experts=("dct",), grid=8
+    ),
+    # For accelerators: half resolution.
+    "armoe_w_base": ARMoEWConfig(
+        embed_dim=64, depth=8, pairs=1, expert_dim=64, stride=2, experts=("dct", "haar"), grid=16
     ),
 }

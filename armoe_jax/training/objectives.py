@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
-from armoe_jax.models import ARMoEConfig
+from armoe_jax.models import AnyConfig
 from armoe_jax.models.quality import QualityEstimator
 from armoe_jax.training.losses import Loss
 from armoe_jax.training.optim import Schedule
@@ -61,7 +61,7 @@ class StepOptions:
     quality_jitter: float = 0.0
 
 
-def step_batch(batch: Mapping[str, Any], config: ARMoEConfig) -> dict[str, Any]:
+def step_batch(batch: Mapping[str, Any], config: AnyConfig) -> dict[str, Any]:
     """Returns what a step needs of a batch of the input pipeline.
 
     Raises:
@@ -76,10 +76,14 @@ def step_batch(batch: Mapping[str, Any], config: ARMoEConfig) -> dict[str, Any]:
             "images are unknown: take data.source 'built' or 'jpeg', or an empty "
             "config.model.quality_range"
         )
-    return images | {"quality": np.asarray(batch["qp"], np.float32)}
+    if not config.interval_head:
+        return images | {"quality": np.asarray(batch["qp"], np.float32)}
+    if not np.all(batch["log2_step"]):
+        raise ValueError("a network with an interval head is for JPEGs: take data.source 'jpeg'")
+    return images | {"quality": batch["log2_step"], "steps": batch["steps"]}
 
 
-def batch_shapes(config: ARMoEConfig, size: int, height: int, width: int) -> dict[str, Any]:
+def batch_shapes(config: AnyConfig, size: int, height: int, width: int) -> dict[str, Any]:
     """Returns the shapes of `step_batch`, for a number of inputs of a size."""
     c, s = config.in_chans, config.scale
     shapes: dict[str, tuple[int, ...]] = {
@@ -88,10 +92,12 @@ def batch_shapes(config: ARMoEConfig, size: int, height: int, width: int) -> dic
     }
     if config.quality_range:
         shapes["quality"] = (size,)
+    if config.interval_head:
+        shapes["steps"] = (size, 64)
     return {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
 
 
-def check_objective(objective: str, jitter: float, config: ARMoEConfig) -> None:
+def check_objective(objective: str, jitter: float, config: AnyConfig) -> None:
     """Refuses an objective that is unknown, or that the network cannot have.
 
     Raises:
@@ -123,20 +129,22 @@ def restoration_objective(model: Any, options: StepOptions) -> Objective:
     def loss_fn(
         params: PyTree, batch_stats: PyTree, batch: Batch, keys: Any, noise: Any
     ) -> tuple[Array, tuple[PyTree, dict[str, Array]]]:
-        told = None
+        coding = {}
         if model.config.quality_range:
             noise_key = jax.random.fold_in(keys[0], 1)
             deviations = jax.random.normal(noise_key, batch["quality"].shape)
-            told = batch["quality"] + options.quality_jitter * deviations
+            coding["quality"] = batch["quality"] + options.quality_jitter * deviations
+        if model.config.interval_head:
+            coding["steps"] = batch["steps"]
         (output, routing), updates = model.apply(
             as_variables(params, batch_stats),
             jnp.asarray(batch["lq"], float),
             train=True,
             gate_noise=noise,
-            quality=told,
             return_routing=True,
             rngs={"routing": keys[0], "dropout": keys[1]},
             mutable=["batch_stats"],
+            **coding,
         )
         pixel_loss = options.loss(output, jnp.asarray(batch["gt"], float))
         balance = jnp.mean(routing.load_balancing_loss)
@@ -146,14 +154,14 @@ def restoration_objective(model: Any, options: StepOptions) -> Objective:
             "pixel_loss": pixel_loss,
             "load_balancing_loss": balance,
             "dropped": routing.dropped,
-            "expert": routing.expert,
+            "expert": routing.expert.reshape(routing.expert.shape[0], -1),
         }
         return total, (updates.get("batch_stats", {}), outputs)
 
     return loss_fn
 
 
-def quality_objective(config: ARMoEConfig) -> Objective:
+def quality_objective(config: AnyConfig) -> Objective:
     """Returns the estimator's squared error, relative to half the range; it alone is trained.
 
     Errors towards strong coding count OVERRATED times.

@@ -5,10 +5,10 @@ from typing import Any
 
 from absl import logging
 
-from armoe_jax.models import ARMoE, ARMoEConfig
+from armoe_jax.models import Network
 
 
-def describe_checkpoint(config: Any, model: ARMoE, step: int, validated: bool) -> dict[str, Any]:
+def describe_checkpoint(config: Any, model: Network, step: int, validated: bool) -> dict[str, Any]:
     """Returns the description that is saved with a state."""
     return {
         "model": model.config.to_dict(),
@@ -19,13 +19,13 @@ def describe_checkpoint(config: Any, model: ARMoE, step: int, validated: bool) -
     }
 
 
-def make_resume_check(config: Any, model: ARMoE) -> Callable[[Mapping[str, Any]], None]:
+def make_resume_check(config: Any, model: Network) -> Callable[[Mapping[str, Any]], None]:
     """Returns a check that a checkpoint belongs to this configuration."""
 
     def check(meta: Mapping[str, Any]) -> None:
         mine = model.config.to_dict() | {"ema": config.train.ema}
         # Fields that did not exist yet when it was saved had their defaults.
-        saved = ARMoEConfig().to_dict() | meta["model"] | {"ema": meta["ema"]}
+        saved = type(model.config)().to_dict() | meta["model"] | {"ema": meta["ema"]}
         differing = [
             f"{name}={mine.get(name)!r} (checkpoint: {saved.get(name)!r})"
             for name in sorted({*mine, *saved})

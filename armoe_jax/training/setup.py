@@ -10,7 +10,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from armoe_jax.checkpoints.weights import load_weights
-from armoe_jax.models import ARMoE, build_model
+from armoe_jax.models import Network, build_model
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.training import optim, sharding, warm_start
 from armoe_jax.training import state as train_state
@@ -48,7 +48,7 @@ class Parts:
 
     config: Any
     mesh: Mesh
-    model: ARMoE
+    model: Network
     options: StepOptions
     like: TrainState
 
@@ -131,7 +131,7 @@ def compile_step(parts: Parts) -> jax.stages.Compiled:
     ).compile()
 
 
-def make_step_options(config: Any, model: ARMoE) -> StepOptions:
+def make_step_options(config: Any, model: Network) -> StepOptions:
     """Returns loss, optimiser and schedule from the groups `train` and `optim`.
 
     Raises:
@@ -158,7 +158,7 @@ def make_step_options(config: Any, model: ARMoE) -> StepOptions:
     )
 
 
-def make_loop_plan(config: Any, model: ARMoE) -> LoopPlan:
+def make_loop_plan(config: Any, model: Network) -> LoopPlan:
     """Returns the loop's plan from the groups `train`, `log` and `eval`."""
     return LoopPlan(
         num_steps=config.train.num_steps,
@@ -179,7 +179,7 @@ def make_save_plan(config: Any) -> SavePlan:
     )
 
 
-def make_validator(config: Any, model: ARMoE) -> Validator | None:
+def make_validator(config: Any, model: Network) -> Validator | None:
     """Returns the validator of the configured evaluation images; None if there are none."""
     if config.data.source == "folder" and not config.data.eval_gt:
         return None
@@ -196,7 +196,7 @@ def make_validator(config: Any, model: ARMoE) -> Validator | None:
     )
 
 
-def abstract_state(config: Any, model: ARMoE, options: StepOptions, mesh: Mesh) -> TrainState:
+def abstract_state(config: Any, model: Network, options: StepOptions, mesh: Mesh) -> TrainState:
     """Returns the shapes, types and placement of a run's state."""
     variables = stack_blocks(jax.eval_shape(lambda: _init(model, config)), model.config)
     shapes = jax.eval_shape(lambda v: initial_state(config, model, options, v), variables)
@@ -207,21 +207,21 @@ def abstract_state(config: Any, model: ARMoE, options: StepOptions, mesh: Mesh) 
 
 
 def initial_state(
-    config: Any, model: ARMoE, options: StepOptions, variables: Mapping[str, PyTree]
+    config: Any, model: Network, options: StepOptions, variables: Mapping[str, PyTree]
 ) -> TrainState:
     """Returns the state before the first step, from stacked variables."""
     shapes = metrics_shapes(model.config.num_layers, len(model.config.experts))
     return train_state.create(variables, options.optimizer, ema=config.train.ema, metrics=shapes)
 
 
-def _init(model: ARMoE, config: Any) -> dict[str, PyTree]:
+def _init(model: Network, config: Any) -> dict[str, PyTree]:
     """Returns freshly initialised variables, in the default float type."""
     image = jnp.zeros(_image_shape(model))
     variables = model.init(jax.random.key(config.train.seed), image)
     return jax.tree.map(lambda x: jnp.asarray(x, float), dict(variables))
 
 
-def _image_shape(model: ARMoE) -> tuple[int, int, int, int]:
+def _image_shape(model: Network) -> tuple[int, int, int, int]:
     return (1, _INIT_SIZE, _INIT_SIZE, model.config.in_chans)
 
 

@@ -11,7 +11,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import UInt8
 
 from armoe_jax.evaluation.pairs import evaluate_pairs
-from armoe_jax.models import ARMoEConfig
+from armoe_jax.models import AnyConfig
 from armoe_jax.restore import Restorer
 
 Image = UInt8[np.ndarray, "h w c"]
@@ -37,7 +37,7 @@ class Validator:
 
     Args:
         config: Architecture.
-        pairs: Evaluation pairs with `name`, `lq` and `gt`.
+        pairs: Evaluation pairs with `name`, `lq`, `gt` and `coding`.
         crop_border: Pixels cut off before measuring.
         tile: As in `Restorer`.
         overlap: As in `Restorer`.
@@ -46,7 +46,7 @@ class Validator:
 
     def __init__(
         self,
-        config: ARMoEConfig,
+        config: AnyConfig,
         pairs: Sequence[Any],
         *,
         crop_border: int = 0,
@@ -89,7 +89,7 @@ class Validator:
                 yield current[0]
 
         def restore(lq: Image) -> Image:
-            restored = restorer(lq)
+            restored = restorer(lq, coding=current[0].coding)
             if len(samples) < self._num_samples:
                 pair = current[0]
                 samples.append(Sample(pair.name, pair.lq, restored, pair.gt))
