@@ -147,9 +147,7 @@ class RandomPatches:
         top, left = random_corner(region.shape, self.size, rng)
         window = np.s_[top : top + self.size, left : left + self.size]
         on_grid = False  # or by chance, which nobody would know
-        return dataclasses.replace(
-            coded, lq=coded.lq[window], gt=coded.gt[window], on_grid=on_grid
-        )
+        return dataclasses.replace(coded, lq=coded.lq[window], gt=coded.gt[window], on_grid=on_grid)
 
 
 def random_corner(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:

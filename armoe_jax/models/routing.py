@@ -33,16 +33,17 @@ class Routing:
     Constants, such as "none dropped", come out of a recomputed function as NumPy arrays.
 
     Attributes:
-        expert: Chosen expert of every layer and image, or of every window of it.
+        expert: Chosen expert of every layer and image, "l b", or of every window of it, "l b n".
         logits: The gates' outputs without noise.
-        dropped: Images (windows) of every layer that found their expert full; 0 except in sparse training.
+        dropped: Images (windows) of every layer that found their expert full; 0 except in sparse
+            training.
         load_balancing_loss: Mean over layers of the Switch Transformer's auxiliary loss; 1 if all
             experts are used equally, up to the number of experts if one takes everything.
     """
 
-    expert: Int[Array | np.ndarray, "*l b"]
-    logits: Float[Array | np.ndarray, "*l b e"]
-    dropped: Int[Array | np.ndarray, "*l"]
+    expert: Int[Array | np.ndarray, "..."]
+    logits: Float[Array | np.ndarray, "... e"]
+    dropped: Int[Array | np.ndarray, "..."]
     load_balancing_loss: Float[Array | np.ndarray, "..."]
 
 

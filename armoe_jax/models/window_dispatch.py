@@ -29,7 +29,7 @@ def weighted(
     p, b, n, c = windows.shape
     flat = windows.reshape(p, -1, c)
     parts = [
-        expert(flat).reshape(p, b, n, c) * weights[..., i, None].astype(windows.dtype)
+        expert(flat).reshape(p, b, n, c) * weights[None, ..., i, None].astype(windows.dtype)
         for i, expert in enumerate(experts)
     ]
     return functools.reduce(jnp.add, parts)

@@ -105,7 +105,9 @@ def _check(c: ARMoEWConfig) -> None:
     allowed = "empty, or two qualities: of the mildest and of the strongest coding"
     require(not ends or (len(ends) == 2 and ends[0] != ends[1]), "quality_range", ends, allowed)
     require(
-        not c.interval_head or len(ends) == 2, "interval_head", c.interval_head,
+        not c.interval_head or len(ends) == 2,
+        "interval_head",
+        c.interval_head,
         "False without a quality_range: the head depends on the steps",
     )
     require(c.grid >= 0 and c.grid % c.stride == 0, "grid", c.grid, "0, or a multiple of stride")

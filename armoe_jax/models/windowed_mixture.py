@@ -113,7 +113,7 @@ class WindowedMixture(nn.Module):
         _, h, w, _ = x.shape
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         size = jnp.sqrt(jnp.mean(jnp.square(x.astype(wide(x.dtype))), axis=-1, keepdims=True))
-        normal = (x / (size + 1e-3) * scale).astype(x.dtype)
+        normal = (x / (size + 1e-3) * scale.reshape(1, 1, 1, -1)).astype(x.dtype)
         windows = to_windows(normal, self.window)
         amplitude = to_windows(size.astype(x.dtype), self.window)
         choice = self._choose(windows, amplitude, position, expert, noise)
@@ -139,7 +139,7 @@ class WindowedMixture(nn.Module):
         seen = [
             windows.mean(axis=0),
             jnp.log(amplitude.mean(axis=0) + 1e-3),
-            jnp.log(jnp.square(windows - windows.mean(axis=0)).mean(axis=(0, 3))[..., None] + 1e-3),
+            jnp.log(windows.var(axis=0).mean(axis=-1, keepdims=True) + 1e-3),
         ]
         if position is not None:
             seen.append(jnp.broadcast_to(position[:, None, None], (b, n, 1)))
@@ -167,7 +167,7 @@ class WindowedMixture(nn.Module):
         if train and self.dispatch == "dense":
             return weighted(experts, windows, choice.probabilities), none_dropped
         share = jnp.take_along_axis(choice.probabilities, choice.expert[..., None], axis=-1)
-        share = share.astype(windows.dtype)
+        share = share[None].astype(windows.dtype)
         if train:
             slots = routing.capacity(windows.shape[2], len(self.experts), self.capacity_factor)
             out, dropped = by_slots(experts, windows, choice.expert, slots)

@@ -11,8 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from armoe_jax.ops.transforms import dct_basis
-
 
 class Frame(NamedTuple):
     """A Parseval frame of windows.

@@ -108,9 +108,7 @@ def plan_whole(height: int, width: int) -> TilePlan:
     return TilePlan(_single(height, height), _single(width, _even(width)))
 
 
-def plan_tiles(
-    height: int, width: int, tile: int, overlap: int, *, alignment: int = 1
-) -> TilePlan:
+def plan_tiles(height: int, width: int, tile: int, overlap: int, *, alignment: int = 1) -> TilePlan:
     """Plans tiles of sides `tile` or, where the image is no longer than that, half of it.
 
     So there are at most four shapes, whatever the images. Tiles lie evenly, `overlap` pixels or

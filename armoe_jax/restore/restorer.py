@@ -75,8 +75,9 @@ class Restorer:
         gate: "argmax": each block's most likely expert. Differs: the released network always draws
             experts at random; "sample" does, from the seed, the image's and the tile's index.
         seed: Of `gate="sample"`.
-        route: "tile": each tile (or window, where the network's windows choose) for itself. "image": the whole image, reduced to the size
-            of one tile, chooses for all tiles.
+        route: "tile": each tile chooses its experts (or its windows do, where the network's windows
+            choose). "image": the whole image, reduced to the size of one tile, chooses for all
+            tiles.
         batch_size: Tiles (or images of equal size) that run together. By default 1 on CPU, where
             more is not faster; elsewhere 1, or more for tiles of under 512 pixels.
         coding_quality: QP (of JPEG: quality) that the images were coded with, where the network

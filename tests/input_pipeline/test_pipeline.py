@@ -50,7 +50,7 @@ def batches(config, *, steps=(0, 1, 2), **options):
 def assert_equal(first, second):
     assert len(first) == len(second)
     for one, two in zip(first, second, strict=True):
-        assert set(one) == set(two) == {"lq", "gt", "qp", "codec"}
+        assert set(one) == set(two) == {"lq", "gt", "qp", "codec", "log2_step", "steps"}
         for key in one:
             np.testing.assert_array_equal(one[key], two[key])
 

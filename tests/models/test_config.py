@@ -6,7 +6,7 @@ import math
 import jax
 import pytest
 
-from armoe_jax.models import VARIANTS, ARMoEConfig, build_model
+from armoe_jax.models import VARIANTS, ARMoEConfig, build_model, config_from_dict
 from armoe_jax.models.blocks import shift_schedule
 
 
@@ -33,7 +33,7 @@ def test_derived_sizes():
 @pytest.mark.parametrize("name", VARIANTS)
 def test_survives_json(name):
     config = VARIANTS[name]
-    assert ARMoEConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert config_from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_lists_and_whole_numbers_are_taken():

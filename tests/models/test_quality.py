@@ -152,7 +152,7 @@ def test_round_trip_through_plain_values():
 def test_errors(make_variables, images):
     with pytest.raises(ValueError, match=r"quality_range=\(42.0, 42.0\) is not allowed"):
         dataclasses.replace(SMALL, quality_range=(42.0, 42.0))
-    with pytest.raises(ValueError, match=r"empty, or two qualities: of the mildest and of the str"):
+    with pytest.raises(ValueError, match=r"empty, or two finite qualities: of the mildest and of"):
         dataclasses.replace(SMALL, quality_range=(42.0,))
     with pytest.raises(ValueError, match="quality_range is empty"):
         build_model(SMALL).apply(make_variables(SMALL), images, quality=jnp.ones(3))
