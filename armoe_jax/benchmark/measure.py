@@ -20,7 +20,7 @@ from armoe_jax.benchmark.flops import TRAINING_FACTOR, useful_flops
 from armoe_jax.benchmark.machine import peak_memory_bytes, reset_peak_memory
 from armoe_jax.convert.armoe_rules import armoe_rules
 from armoe_jax.convert.rules import variable_shapes
-from armoe_jax.models import ARMoE, ARMoEConfig
+from armoe_jax.models import AnyConfig, Network
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime.memory import return_freed_memory
@@ -111,7 +111,7 @@ class Measurement:
     expert_counts: dict[str, int] | None
 
 
-def measure_inference(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
+def measure_inference(model: Network, case: Case, *, repeats: int) -> Measurement:
     """Measures restoring a batch with random weights and the gates' own choices.
 
     Args:
@@ -148,7 +148,7 @@ def measure_inference(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
     return dataclasses.replace(measured, expert_counts=counts)
 
 
-def measure_restoring(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
+def measure_restoring(model: Network, case: Case, *, repeats: int) -> Measurement:
     """Measures a `Restorer` from 8-bit images to 8-bit images, whole or in tiles.
 
     Args:
@@ -188,7 +188,7 @@ def measure_restoring(model: ARMoE, case: Case, *, repeats: int) -> Measurement:
 
 
 def measure_training(
-    model: ARMoE, case: Case, options: StepOptions, *, ema: bool, repeats: int
+    model: Network, case: Case, options: StepOptions, *, ema: bool, repeats: int
 ) -> Measurement:
     """Measures the project's own training step: forward, backward, Adam, averages, metrics.
 
@@ -226,7 +226,7 @@ def measure_training(
 
 
 def make_row(
-    case: Case, measured: Measurement, config: ARMoEConfig, matmul_rate: float
+    case: Case, measured: Measurement, config: AnyConfig, matmul_rate: float
 ) -> dict[str, Any]:
     """Returns one row of a report: the case, what was measured, and what follows from it.
 
@@ -285,7 +285,7 @@ def time_runs(run: Callable[[], Any], repeats: int) -> list[float]:
     return seconds[WARM_UP:]
 
 
-def random_variables(config: ARMoEConfig, seed: int = 0) -> dict[str, Any]:
+def random_variables(config: AnyConfig, seed: int = 0) -> dict[str, Any]:
     """Returns random variables in no time: shapes come from the conversion table, not a trace.
 
     Kernels have variance 1 / fan-in; everything else is as in a new network.
@@ -357,7 +357,7 @@ def _measure(
     )
 
 
-def _expert_index(config: ARMoEConfig, name: str | None) -> int | None:
+def _expert_index(config: AnyConfig, name: str | None) -> int | None:
     if name is None:
         return None
     if name not in config.experts:
@@ -369,7 +369,7 @@ def _pixels(case: Case) -> int:
     return case.batch * case.height * case.width
 
 
-def _random_pairs(config: ARMoEConfig, case: Case) -> dict[str, np.ndarray]:
+def _random_pairs(config: AnyConfig, case: Case) -> dict[str, np.ndarray]:
     shapes = batch_shapes(config, case.batch, case.height, case.width)
     return {name: _random_images(shape.shape) for name, shape in shapes.items()}
 

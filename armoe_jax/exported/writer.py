@@ -14,7 +14,7 @@ from jax import export as jax_export
 
 from armoe_jax.convert.atomic import written_beside
 from armoe_jax.exported.runner import SYMBOLIC_BATCH, ExportInfo, load_export, write_export
-from armoe_jax.models import ARMoE, ARMoEConfig, build_model
+from armoe_jax.models import AnyConfig, Network, build_model, config_from_dict
 from armoe_jax.ops.tiling import check_tile
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -24,7 +24,7 @@ CHECK_TOLERANCE = 1e-4
 
 def export_model(
     path: str | os.PathLike,
-    config: ARMoEConfig,
+    config: AnyConfig,
     variables: Mapping[str, Any],
     *,
     tile: int = 256,
@@ -76,7 +76,7 @@ def export_model(
 
 def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:
     """Traces and lowers the network: (weights by path, x) -> (y, expert)."""
-    model = build_model(ARMoEConfig.from_dict(info.config), dtype=info.dtype)
+    model = build_model(config_from_dict(info.config), dtype=info.dtype)
 
     def program(weights: dict[str, jax.Array], x: jax.Array) -> tuple[Any, Any]:
         y, routing = _apply(model, unflatten(weights), x)
@@ -92,7 +92,7 @@ def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:
 
 
 def check_export(
-    path: str | os.PathLike, config: ARMoEConfig, variables: Mapping[str, Any]
+    path: str | os.PathLike, config: AnyConfig, variables: Mapping[str, Any]
 ) -> float:
     """Runs an export and the network on two random tiles (or as many as it takes).
 
@@ -117,7 +117,7 @@ def check_export(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(model: ARMoE, variables: Mapping[str, Any], x: jax.Array) -> Any:
+def _apply(model: Network, variables: Mapping[str, Any], x: jax.Array) -> Any:
     return model.apply(variables, x, return_routing=True)
 
 
