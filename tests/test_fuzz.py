@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 
 from armoe_jax.checkpoints.folder import LoadedModel
 from armoe_jax.checkpoints.weights import load_weights, save_weights
-from armoe_jax.convert import armoe_rules, variable_shapes
+from armoe_jax.convert import rules_of, variable_shapes
 from armoe_jax.evaluation.report import load_run
 from armoe_jax.models import ARMoEConfig
 from input_pipeline.manifest import load_manifest
@@ -103,7 +103,7 @@ def fuzz(read: Callable[[], object], damage: Callable[[random.Random], None], se
 @pytest.fixture(scope="module")
 def model() -> LoadedModel:
     rng = np.random.default_rng(0)
-    shapes = variable_shapes(armoe_rules(CONFIG))
+    shapes = variable_shapes(rules_of(CONFIG))
     flat = {path: rng.standard_normal(shape, np.float32) for path, shape in shapes.items()}
     return LoadedModel(CONFIG, traverse_util.unflatten_dict(flat, sep="/"))
 

@@ -4,7 +4,9 @@ XLA's own analysis cannot serve: it counts the body of a scan once.
 """
 
 from armoe_jax.models.armoe import TAIL_DIM
+from armoe_jax.models.build import AnyConfig
 from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.models.windowed_config import ARMoEWConfig
 
 TRAINING_FACTOR = 3
 """A training step relative to a forward pass: every product has two gradients, each as costly.
@@ -13,7 +15,7 @@ What rematerialisation computes a second time is not useful work, and not counte
 """
 
 
-def useful_flops(config: ARMoEConfig, height: int, width: int) -> int:
+def useful_flops(config: AnyConfig, height: int, width: int) -> int:
     """Returns what restoring one image takes, 2 a multiply-add: its products and convolutions.
 
     Not counted, so that shares of a machine's rate that follow from this are at the low end: the
@@ -29,6 +31,8 @@ def useful_flops(config: ARMoEConfig, height: int, width: int) -> int:
         architecture.md sections 2 to 8.
     """
     c = config
+    if isinstance(c, ARMoEWConfig):
+        return 2 * height * width * _windowed_madds(c)
     if not c.upsampler:
         return 0  # The input comes back.
     ends = conv_madds(c.in_chans, c.embed_dim) + _residual_conv(c) + _tail(c)
@@ -47,6 +51,14 @@ def block_madds(config: ARMoEConfig) -> int:
     half = config.hidden_dim // 2
     feed_forward = c * config.hidden_dim + 9 * half + half * c
     return attention + mixture + 2 * feed_forward
+
+
+def _windowed_madds(config: ARMoEWConfig) -> int:
+    """Returns the multiply-adds of a network of convolutions for one pixel, without its experts."""
+    c, ends = config.embed_dim, config.in_chans * config.stride**2
+    convolutions = conv_madds(ends, c) + conv_madds(c, ends)
+    convolutions += config.depth * config.pairs * 2 * conv_madds(c, c)
+    return convolutions // config.stride**2
 
 
 def conv_madds(fan_in: int, out: int, side: int = 3) -> int:

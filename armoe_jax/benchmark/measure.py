@@ -18,7 +18,7 @@ from flax import traverse_util
 
 from armoe_jax.benchmark.flops import TRAINING_FACTOR, useful_flops
 from armoe_jax.benchmark.machine import peak_memory_bytes, reset_peak_memory
-from armoe_jax.convert.armoe_rules import armoe_rules
+from armoe_jax.convert import rules_of
 from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.models import AnyConfig, Network
 from armoe_jax.models.stacking import stack_blocks
@@ -293,7 +293,7 @@ def random_variables(config: AnyConfig, seed: int = 0) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     flat = {
         path: _random_array(rng, path.rsplit("/", 1)[-1], shape)
-        for path, shape in variable_shapes(armoe_rules(config)).items()
+        for path, shape in variable_shapes(rules_of(config)).items()
     }
     return traverse_util.unflatten_dict(flat, sep="/")
 

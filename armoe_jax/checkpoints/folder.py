@@ -19,7 +19,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from flax import traverse_util
 
-from armoe_jax.convert import armoe_rules, check_variables, variable_shapes
+from armoe_jax.convert import check_variables, rules_of, variable_shapes
 from armoe_jax.convert.atomic import refuse_existing, written_beside
 from armoe_jax.models.build import AnyConfig, config_from_dict
 from armoe_jax.runtime.json_files import read_json
@@ -81,7 +81,7 @@ def save_model(
     """
     path = Path(path).absolute()
     _refuse_others(path, overwrite=overwrite)
-    check_variables(armoe_rules(config), variables)
+    check_variables(rules_of(config), variables)
     arrays = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), dict(variables))
     description = {
         "format": FORMAT,
@@ -115,7 +115,7 @@ def load_model(path: str | Path) -> LoadedModel:
         variables = checkpointer.restore(path / VARIABLES_FOLDER)
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
     variables = _with_empty(model.config, variables)
-    check_variables(armoe_rules(model.config), variables)
+    check_variables(rules_of(model.config), variables)
     return dataclasses.replace(model, variables=variables)
 
 
@@ -161,7 +161,7 @@ def _without_empty(variables: Mapping[str, Any]) -> dict[str, Any]:
 def _with_empty(config: AnyConfig, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Puts back the arrays without elements that the architecture has."""
     flat: dict[str, Any] = traverse_util.flatten_dict(dict(variables), sep="/")
-    for path, shape in variable_shapes(armoe_rules(config)).items():
+    for path, shape in variable_shapes(rules_of(config)).items():
         if 0 in shape:
             flat[path] = np.zeros(shape, np.float32)
     return traverse_util.unflatten_dict(flat, sep="/")

@@ -9,7 +9,7 @@ from typing import Any
 from armoe_jax import convert
 from armoe_jax.checkpoints import shipped, workdir
 from armoe_jax.checkpoints.folder import LoadedModel, is_model_folder, load_model, save_model
-from armoe_jax.models.build import AnyConfig, config_from_dict
+from armoe_jax.models.build import config_from_dict
 
 TORCH_SUFFIXES = (".pth", ".pt")
 SAFETENSORS_SUFFIX = ".safetensors"
@@ -119,7 +119,7 @@ def _load_torch(path: Path, key: str, architecture: Mapping[str, Any]) -> Loaded
     state = convert.read_torch(path, key)
     try:
         config = convert.detect_config(state.tensors, **architecture)
-        imported = convert.import_state_dict(convert.armoe_rules(config), state.tensors)
+        imported = convert.import_state_dict(convert.rules_of(config), state.tensors)
     except ValueError as error:
         raise ValueError(f"cannot use {path}: {error}") from error
     provenance = _file_provenance(path) | {"format": "pth", "key": state.key}
@@ -133,7 +133,7 @@ def _load_safetensors(path: Path, key: str, architecture: Mapping[str, Any]) -> 
     known = dict(file.config.to_dict()) if file.config else {}
     try:
         config = convert.detect_config(file.tensors, **{**known, **architecture})
-        imported = convert.import_state_dict(convert.armoe_rules(config), file.tensors)
+        imported = convert.import_state_dict(convert.rules_of(config), file.tensors)
     except ValueError as error:
         raise ValueError(f"cannot use {path}: {error}") from error
     provenance = _file_provenance(path) | {"format": "safetensors"}
@@ -150,7 +150,7 @@ def _with_architecture(
         return model
     config = config_from_dict({**model.config.to_dict(), **architecture})
     try:
-        convert.check_variables(convert.armoe_rules(config), model.variables)
+        convert.check_variables(convert.rules_of(config), model.variables)
     except ValueError as error:
         raise ValueError(f"cannot use {path} with {dict(architecture)}: {error}") from error
     return dataclasses.replace(model, config=config)
@@ -158,7 +158,7 @@ def _with_architecture(
 
 def _state_dict(model: LoadedModel, *, constants: bool) -> dict[str, Any]:
     return convert.export_variables(
-        convert.armoe_rules(model.config),
+        convert.rules_of(model.config),
         model.variables,
         model.num_batches_tracked,
         constants=constants,
@@ -185,4 +185,4 @@ def refuse_unknown(options: Mapping[str, Any], allowed: list[str]) -> None:
 
 def architecture_fields() -> list[str]:
     """Returns the names of the fields of `ARMoEConfig`."""
-    return [field.name for field in dataclasses.fields(ARMoEConfig)]
+    return convert.architecture_fields()

@@ -60,9 +60,7 @@ def load_workdir(path: str | Path, key: str = "auto") -> tuple[AnyConfig, dict[s
             try:
                 meta = read_meta(manager, step)
                 item = _choose_item(meta, key, path)
-                return config_from_dict(meta["model"]), _read_variables(
-                    manager, step, item, meta
-                )
+                return config_from_dict(meta["model"]), _read_variables(manager, step, item, meta)
             except KeyError:
                 raise
             except Exception as error:

@@ -95,8 +95,9 @@ def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
             usage[run.label] = analysis.expert_usage(restorer, images.items())
         for name in list(images)[: args.attribution - len(attributions)]:
             attributions[name] = _attribute(restorer, images[name], args.attribution_crop)
-    has_decay = bool(restorer.config.experts)
-    decay = analysis.decay_maps(restorer.config, restorer.variables) if has_decay else None
+    config, decay = restorer.config, None
+    if config.mixture == "released" and config.experts:
+        decay = analysis.decay_maps(config, restorer.variables)
     return Inside(decay, attributions, usage)
 
 

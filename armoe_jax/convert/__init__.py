@@ -1,13 +1,17 @@
 """Conversion between released checkpoints and this project's variables; no PyTorch needed.
 
 Reading goes from a file to arrays by released name (`read_torch`, `read_safetensors`), from their
-names and shapes to the architecture (`detect_config`), and along the table (`armoe_rules`) to
+names and shapes to the architecture (`detect_config`), and along its table (`rules_of`) to
 variables (`import_state_dict`). Writing goes the other way (`export_variables`, then
 `write_torch` or `write_safetensors`).
 """
 
-from armoe_jax.convert.armoe_rules import armoe_rules, pth_obstacles
-from armoe_jax.convert.detect import detect_config
+from armoe_jax.convert.architectures import (
+    architecture_fields,
+    detect_config,
+    pth_obstacles,
+    rules_of,
+)
 from armoe_jax.convert.rules import (
     Imported,
     check_variables,
@@ -24,7 +28,7 @@ __all__ = [
     "KEYS",
     "Imported",
     "StateDict",
-    "armoe_rules",
+    "architecture_fields",
     "check_variables",
     "detect_config",
     "export_variables",
@@ -33,6 +37,7 @@ __all__ = [
     "pth_obstacles",
     "read_safetensors",
     "read_torch",
+    "rules_of",
     "variable_shapes",
     "write_safetensors",
     "write_torch",

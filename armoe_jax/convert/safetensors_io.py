@@ -12,7 +12,7 @@ from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariable
 from armoe_jax.convert.atomic import written_beside
 from armoe_jax.convert.torch_records import quote
 from armoe_jax.convert.torch_weights import strip_prefix
-from armoe_jax.models.config import ARMoEConfig
+from armoe_jax.models.build import AnyConfig, config_from_dict
 from armoe_jax.runtime.json_files import parse_json
 
 METADATA_KEY = "armoe_jax"
@@ -29,7 +29,7 @@ class SafetensorsFile(NamedTuple):
     """
 
     tensors: dict[str, np.ndarray]
-    config: ARMoEConfig | None
+    config: AnyConfig | None
     provenance: dict[str, Any]
 
 
@@ -53,7 +53,7 @@ def read_safetensors(path: Path) -> SafetensorsFile:
 def write_safetensors(
     path: Path,
     tensors: Mapping[str, np.ndarray],
-    config: ARMoEConfig,
+    config: AnyConfig,
     provenance: Mapping[str, Any],
     *,
     overwrite: bool = False,
@@ -78,7 +78,7 @@ def write_safetensors(
         new.chmod(ordinary_mode)  # the library makes files that only their owner can read
 
 
-def _parse(text: str | None) -> tuple[ARMoEConfig | None, dict[str, Any]]:
+def _parse(text: str | None) -> tuple[AnyConfig | None, dict[str, Any]]:
     if text is None:
         return None, {}
     description = parse_json(text)
@@ -95,6 +95,6 @@ def _parse(text: str | None) -> tuple[ARMoEConfig | None, dict[str, Any]]:
     if not isinstance(config, dict) or not isinstance(provenance, dict):
         raise ValueError("its metadata lack the object config or the object provenance")
     return (
-        ARMoEConfig.from_dict(cast(dict[str, Any], config)),
+        config_from_dict(cast(dict[str, Any], config)),
         cast(dict[str, Any], provenance),
     )

@@ -91,9 +91,7 @@ def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:
     return jax_export.export(jax.jit(program), platforms=info.platforms)(shapes, x)
 
 
-def check_export(
-    path: str | os.PathLike, config: AnyConfig, variables: Mapping[str, Any]
-) -> float:
+def check_export(path: str | os.PathLike, config: AnyConfig, variables: Mapping[str, Any]) -> float:
     """Runs an export and the network on two random tiles (or as many as it takes).
 
     Returns:

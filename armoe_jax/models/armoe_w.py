@@ -5,6 +5,8 @@ after them, in each block, frequency experts correct windows of the features, ea
 expert that its gate chooses.
 """
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -279,7 +281,7 @@ class ARMoEW(nn.Module):
         )
         x, routing = WindowedGroup(self.config, run, name="group_0")(x, control)
         loss = jnp.mean(routing.load_balancing_loss)
-        return x, routing.replace(load_balancing_loss=loss)
+        return x, dataclasses.replace(routing, load_balancing_loss=loss)
 
 
 def quality_of_steps(steps: Float[Array, "b f"]) -> Float[Array, " b"]:

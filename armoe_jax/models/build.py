@@ -53,7 +53,7 @@ def build_model(config: AnyConfig | Mapping[str, Any], **execution: Any) -> Netw
     unknown = sorted(set(execution) - set(_EXECUTION))
     if unknown:
         raise ValueError(f"unknown execution options {unknown}; known are {sorted(_EXECUTION)}")
-    module = MIXTURES[config.mixture][1]
+    module: Any = MIXTURES[config.mixture][1]
     return module(config, **(options | execution))
 
 

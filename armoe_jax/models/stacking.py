@@ -8,16 +8,24 @@ its own, and compile for minutes. The network takes either.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
-from armoe_jax.models.config import ARMoEConfig
-
 PyTree = Any
+
+
+class Architecture(Protocol):
+    """What stacking asks of a network's record."""
+
+    @property
+    def equal_groups(self) -> bool:
+        """Whether all groups have the same parameters."""
+        ...
+
 
 _MEMBERS = {"blocks": "block", "groups": "group"}
 """Name of a stack -> what its members are called, followed by _0, _1, ..."""
@@ -37,7 +45,7 @@ def num_stacked_axes(path: Sequence[Any]) -> int:
     return sum(getattr(key, "key", None) in _MEMBERS for key in path)
 
 
-def stack_blocks(variables: Mapping[str, PyTree], config: ARMoEConfig) -> dict[str, PyTree]:
+def stack_blocks(variables: Mapping[str, PyTree], config: Architecture) -> dict[str, PyTree]:
     """Returns variables with the blocks of each group in one array each, and equal groups, too.
 
     Args:

@@ -154,9 +154,9 @@ class Programs:
         y, routing = result
         return y, routing.expert
 
-    def coding_of(self, batch: int, steps: jax.Array | None) -> dict[str, jax.Array]:
+    def coding_of(self, batch: int, steps: jax.Array | None) -> dict[str, Any]:
         """Returns what the network is told of how its images were coded, as keyword arguments."""
-        told: dict[str, jax.Array] = {}
+        told: dict[str, Any] = {}
         if self._quality is not None:
             told["quality"] = jnp.full((batch,), self._quality, jnp.float32)
         if self._config.interval_head and steps is not None:

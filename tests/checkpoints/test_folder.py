@@ -12,7 +12,7 @@ from flax import traverse_util
 
 from armoe_jax.checkpoints import folder as model_folder
 from armoe_jax.checkpoints.folder import is_model_folder, load_model, save_model
-from armoe_jax.convert import armoe_rules, variable_shapes
+from armoe_jax.convert import rules_of, variable_shapes
 from armoe_jax.models import ARMoEConfig
 
 # So narrow that the position bias has width 0, arrays without elements.
@@ -23,7 +23,7 @@ PROVENANCE = {"source": "x.pth", "sha256": "00ff"}
 
 
 def make_variables(config, fill):
-    shapes = variable_shapes(armoe_rules(config))
+    shapes = variable_shapes(rules_of(config))
     flat = {path: fill(shape) for path, shape in shapes.items()}
     return traverse_util.unflatten_dict(flat, sep="/")
 

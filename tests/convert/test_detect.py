@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from armoe_jax.convert import armoe_rules, detect_config
+from armoe_jax.convert import detect_config, rules_of
 from armoe_jax.convert.detect import simplest_ratio
 from armoe_jax.convert.rules import Constant, Counter
 from armoe_jax.models import VARIANTS, ARMoEConfig
@@ -22,7 +22,7 @@ def state_of(config, *, constants=True):
     """Makes a state dict of zeros with the right constants."""
     return {
         rule.name: rule.make() if isinstance(rule, Constant) else np.zeros(rule.shape, np.float32)
-        for rule in armoe_rules(config)
+        for rule in rules_of(config)
         if not isinstance(rule, Counter) and (constants or not isinstance(rule, Constant))
     }
 

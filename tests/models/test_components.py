@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.convert import armoe_rules, import_state_dict
+from armoe_jax.convert import import_state_dict, rules_of
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.models.attention import PositionBias, WindowAttention
 from armoe_jax.models.blocks import Block, Control, Execution
@@ -32,7 +32,7 @@ def import_part(golden, config, block, part=""):
     prefix = f"layers.{group}.blocks.{index}."
     rules = [
         rule._replace(name=rule.name.removeprefix(prefix))
-        for rule in armoe_rules(config)
+        for rule in rules_of(config)
         if rule.name.startswith(prefix + part)
     ]
     tensors = {

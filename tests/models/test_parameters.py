@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.convert import armoe_rules, variable_shapes
+from armoe_jax.convert import rules_of, variable_shapes
 from armoe_jax.models import VARIANTS, build_model
 from armoe_jax.models.layers import Conv, Dense
 
@@ -30,7 +30,7 @@ def as_lines(shapes):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_parameter_counts(name):
-    shapes = variable_shapes(armoe_rules(VARIANTS[name]))
+    shapes = variable_shapes(rules_of(VARIANTS[name]))
     count = sum(math.prod(s) for path, s in shapes.items() if path.startswith("params/"))
     assert count == PUBLISHED[name]
 
@@ -63,7 +63,7 @@ def test_paths_and_shapes_do_not_change(light_two_blocks, golden_dir):
 def test_conversion_table_describes_the_network(changes):
     base = dataclasses.replace(VARIANTS["car"], depth=(1,), num_heads=(6,))
     config = dataclasses.replace(base, **changes)
-    assert shapes_of(config) == variable_shapes(armoe_rules(config))
+    assert shapes_of(config) == variable_shapes(rules_of(config))
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from armoe_jax.checkpoints.weights import load_weights
-from armoe_jax.convert import armoe_rules, export_variables
+from armoe_jax.convert import export_variables, rules_of
 from armoe_jax.models import build_model
 
 pytestmark = [pytest.mark.parity, pytest.mark.data, pytest.mark.slow]
@@ -39,7 +39,7 @@ class Forward:
         self.loss = jnp.abs(out - target).mean()
         self.output = np.asarray(out).transpose(0, 3, 1, 2)
         after = dict(model.variables) | updates
-        self.after = export_variables(armoe_rules(model.config), after, {}, constants=False)
+        self.after = export_variables(rules_of(model.config), after, {}, constants=False)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 import configs
 from armoe_jax.checkpoints.weights import load_weights
-from armoe_jax.convert import armoe_rules, export_variables
+from armoe_jax.convert import export_variables, rules_of
 from armoe_jax.models import build_model
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 from armoe_jax.training import losses, optim, sharding
@@ -67,7 +67,7 @@ def _step(golden, shared_dir):
     # Adam's first moment after one step is (1 - b1) times the gradient.
     gradients = jax.tree.map(lambda m: m / (1 - config["b1"]), state.opt_state[1].mu)
     assert {leaf.dtype.name for leaf in jax.tree.leaves(gradients)} == {"float64"}
-    rules = armoe_rules(model.config)
+    rules = rules_of(model.config)
 
     def by_name(params):
         variables = {"params": params, "batch_stats": state.batch_stats}

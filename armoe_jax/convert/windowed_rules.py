@@ -1,0 +1,98 @@
+"""Networks with a windowed mixture: names are paths, no axis is moved, shapes show most fields."""
+
+import functools
+import re
+from collections.abc import Mapping
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from armoe_jax.convert.rules import Rule, Weight
+from armoe_jax.experts import FRAMES
+from armoe_jax.models.build import build_model
+from armoe_jax.models.windowed_config import ARMoEWConfig
+
+FIRST = "conv_first.kernel"
+"""A tensor that all of these networks have, and no released one."""
+
+_BLOCK = re.compile(r"group_0\.block_(\d{1,5})\.(?:pair_(\d{1,5})\.|moe\.)")
+
+LARGEST = 65_536
+"""Largest axis of a weight: shapes may declare more than a file holds."""
+
+
+@functools.cache
+def windowed_rules(config: ARMoEWConfig) -> tuple[Rule, ...]:
+    """Returns a rule for every tensor of a network, in the order of its variables."""
+    image = jax.ShapeDtypeStruct((1, 8, 8, config.in_chans), jnp.float32)
+    init: Any = build_model(config).init
+    variables: Any = cast(Any, jax).eval_shape(init, jax.random.key(0), image)
+    flat = cast(dict[str, Any], cast(Any, traverse_util).flatten_dict(dict(variables), sep="/"))
+    rules: list[Rule] = []
+    for path, leaf in flat.items():
+        name = path.partition("/")[2].replace("/", ".")
+        rules.append(Weight(name, tuple(leaf.shape), path, tuple(range(leaf.ndim))))
+    return tuple(rules)
+
+
+def detect_windowed(tensors: Mapping[str, np.ndarray], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that names and shapes show.
+
+    They do not show `route`, the order of the experts (that of FRAMES is assumed) and the values of
+    `quality_range`, which must be given for networks that have one.
+
+    Raises:
+        ValueError: A tensor is missing or misshapen, or `quality_range` or `window` can neither be
+            seen nor is given.
+    """
+    _, _, pixels, embed_dim = _shape(tensors, FIRST, 4)
+    if pixels not in (1, 3, 4, 12):
+        raise ValueError(f"{FIRST} has {pixels} input channels; 1, 3, 4 or 12 are known")
+    stride = 1 if pixels in (1, 3) else 2
+    members = [match for name in tensors if (match := _BLOCK.match(name))]
+    if not members:
+        raise ValueError("cannot detect the architecture: there are no tensors group_0.block_...")
+    seen: dict[str, Any] = {
+        "mixture": "windowed",
+        "in_chans": pixels // stride**2,
+        "embed_dim": embed_dim,
+        "stride": stride,
+        "depth": 1 + max(int(match[1]) for match in members),
+        "pairs": 1 + max((int(match[2]) for match in members if match[2]), default=0),
+        "interval_head": "head.weights" in tensors,
+        "grid": _shape(tensors, "grid", 4)[1] * stride if "grid" in tensors else 0,
+        **_mixture(tensors),
+    }
+    if seen["experts"] and "window" not in seen | dict(given):
+        raise ValueError("cannot detect window: give the keyword window, such as window=8")
+    if "group_0.block_0.pair_0.modulation.table" in tensors and "quality_range" not in given:
+        raise ValueError(
+            "cannot detect quality_range: give it, such as quality_range=(0, 8) for JPEG"
+        )
+    return seen
+
+
+def _mixture(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    prefix = "group_0.block_0.moe"
+    experts = tuple(name for name in FRAMES if f"{prefix}.{name}.mix_in" in tensors)
+    fields: dict[str, Any] = {"experts": experts}
+    for name in experts:
+        bands, _, fields["expert_dim"] = _shape(tensors, f"{prefix}.{name}.mix_in", 3)
+        if name != "swt":  # a separable transform has a band for each pixel of the window
+            fields["window"] = round(bands**0.5)
+    return fields
+
+
+def _shape(tensors: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int, ...]:
+    if name not in tensors:
+        raise ValueError(f"cannot detect the architecture: the tensor {name} is missing")
+    shape = tensors[name].shape
+    if len(shape) != ndim or not all(1 <= size <= LARGEST for size in shape):
+        raise ValueError(
+            f"cannot detect the architecture: {name} has shape {shape}; {ndim} axes of 1 to "
+            f"{LARGEST} are needed"
+        )
+    return shape
