@@ -81,6 +81,7 @@ def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
     from armoe_jax.evaluation import analysis
     from armoe_jax.evaluation.report import Inside
     from armoe_jax.evaluation.report.pictures import read_for_network
+    from armoe_jax.models import ARMoEConfig
     from armoe_jax.restore.pretrained import load_pretrained
 
     restorer = load_pretrained(args.checkpoint)
@@ -96,7 +97,7 @@ def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
         for name in list(images)[: args.attribution - len(attributions)]:
             attributions[name] = _attribute(restorer, images[name], args.attribution_crop)
     config, decay = restorer.config, None
-    if config.mixture == "released" and config.experts:
+    if isinstance(config, ARMoEConfig) and config.experts:
         decay = analysis.decay_maps(config, restorer.variables)
     return Inside(decay, attributions, usage)
 

@@ -28,8 +28,8 @@ LARGEST = 65_536
 def windowed_rules(config: ARMoEWConfig) -> tuple[Rule, ...]:
     """Returns a rule for every tensor of a network, in the order of its variables."""
     image = jax.ShapeDtypeStruct((1, 8, 8, config.in_chans), jnp.float32)
-    init: Any = build_model(config).init
-    variables: Any = cast(Any, jax).eval_shape(init, jax.random.key(0), image)
+    model = cast(Any, build_model(config))
+    variables = cast(Any, jax).eval_shape(model.init, jax.random.key(0), image)
     flat = cast(dict[str, Any], cast(Any, traverse_util).flatten_dict(dict(variables), sep="/"))
     rules: list[Rule] = []
     for path, leaf in flat.items():

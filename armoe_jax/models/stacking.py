@@ -8,7 +8,7 @@ its own, and compile for minutes. The network takes either.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec, Sharding
 PyTree = Any
 
 
+@runtime_checkable
 class Architecture(Protocol):
     """What stacking asks of a network's record."""
 

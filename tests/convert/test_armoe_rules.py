@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 
 from armoe_jax.convert import (
-    armoe_rules,
     check_variables,
     detect_config,
     export_variables,
     import_state_dict,
-    pth_obstacles,
     read_torch,
     write_torch,
 )
+from armoe_jax.convert.armoe_rules import armoe_rules, pth_obstacles
 from armoe_jax.convert.rules import Weight
 from armoe_jax.models import VARIANTS, ARMoEConfig, build_model
 
