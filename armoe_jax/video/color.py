@@ -8,6 +8,12 @@ with limited range at n bits: 2^(n-8) (219 Y + 16) and 2^(n-8) (224 C + 128); fu
 (2^n - 1) Y and (2^n - 1) C + 2^(n-1). Chroma is interpolated with Keys' cubic (a = -1/2) at the
 positions that the siting states, and reduced with the same kernel stretched over two pixels.
 
+Training pairs are converted by FFmpeg's scaler (`input_pipeline.codecs.color`), which stays: it
+defines the bytes of data sets. It has 8 bits and chroma at the centre; told "center", this module
+gives the same pictures: on the 24 Kodak images in H.265 at QP 27 the difference is 62.9 dB of RGB,
+69.8 dB of luma and at most 4 levels of 255. With "left", where most videos have their chroma, it is
+50.9 and 63.9 dB and up to 31 levels, all of it at edges of colours.
+
 Source: ITU-T H.273 section 8.3 (matrix coefficients, range), table of chroma sample locations.
 """
 

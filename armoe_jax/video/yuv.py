@@ -1,7 +1,9 @@
 """Planar YUV pictures and their raw files: headerless `.yuv` and YUV4MPEG2 `.y4m`.
 
-NumPy only. A frame is a tuple of planes, (Y,) or (Y, U, V), uint8 at 8 bits and uint16 (values in
-the low bits) above; chroma sides are the luma sides divided by the subsampling, rounded up.
+NumPy only: PyAV drops the last frame of a file that is cut short without a word, and up to release
+18 neither tells nor writes where chroma lies. A frame is a tuple of planes, (Y,) or (Y, U, V),
+uint8 at 8 bits and uint16 (values in the low bits) above; chroma sides are the luma sides divided
+by the subsampling, rounded up.
 """
 
 import dataclasses

@@ -2,6 +2,8 @@
 
 BT.601 coefficients, limited range. `clean` uses the scaler's accurate path both ways: the same
 bytes on every CPU. `paper` uses its default path, which darkens the picture by about one level.
+Chroma lies at the centre of its four pixels; `armoe_jax.video.color`, which restores videos, knows
+other sitings as well.
 """
 
 import numpy as np
