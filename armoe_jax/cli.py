@@ -3,8 +3,9 @@
 import argparse
 import importlib
 import sys
+from collections import Counter
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 
@@ -17,6 +18,8 @@ COMMANDS = {
     "report": "armoe_jax.commands.report",
     "export": "armoe_jax.commands.export",
     "demo": "armoe_jax.commands.demo",
+    "doctor": "armoe_jax.commands.doctor",
+    "completion": "armoe_jax.commands.completion",
 }
 """Sub-command -> module with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`."""
 
@@ -31,10 +34,30 @@ class _OneLineParser(argparse.ArgumentParser):
         self.exit(USAGE_ERROR, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+class _Version(argparse.Action):
+    """Prints versions and devices; looks for them only when asked, since that starts JAX."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        import jax
+
+        import armoe_jax
+
+        kinds = Counter(device.device_kind for device in jax.devices())
+        devices = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        sys.stdout.write(
+            f"armoe-jax {armoe_jax.__version__}, jax {jax.__version__} on "
+            f"{jax.default_backend()} ({devices})\n"
+        )
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Returns the parser of all sub-commands."""
     parser = _OneLineParser(
         prog="armoe-jax", description="Removes compression artifacts with ARMoE, and measures it."
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="print versions of this and of JAX, and devices"
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module_path in COMMANDS.items():
