@@ -274,6 +274,12 @@ def _orientation(data: bytes) -> int:
         raise UnusableError("its EXIF data are damaged") from error
 
 
+def log2_step_of_quality(quality: float) -> float:
+    """Returns `JpegCoding.log2_luma_step` of libjpeg's tables for a quality of 1 to 100."""
+    means = _libjpeg_tables()[:, 0].mean((1, 2))
+    return float(np.interp(quality, np.arange(1, 101), np.log2(means)))
+
+
 def _encoder_options(
     quality: int | None, tables: tuple[np.ndarray, np.ndarray] | None, subsampling: str
 ) -> dict[str, Any]:

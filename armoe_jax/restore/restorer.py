@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from armoe_jax.images.jpeg import JpegCoding
+from armoe_jax.images.jpeg import JpegCoding, log2_step_of_quality
 from armoe_jax.models import AnyConfig, Routing
 from armoe_jax.ops.tiling import (
     RELEASED_TILE,
@@ -105,7 +105,7 @@ class Restorer:
         _require("gate", gate, ("argmax", "sample"))
         _require("route", route, ("tile", "image"))
         if coding_quality is not None:
-            _check_quality(coding_quality, config.quality_range)
+            coding_quality = _told_quality(coding_quality, config)
         self._config = config
         self._tile = _checked_tile(tile, overlap, config.alignment)
         self._overlap = overlap
@@ -411,15 +411,21 @@ def _require(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}, expected one of {allowed}")
 
 
-def _check_quality(quality: float, quality_range: tuple[float, ...]) -> None:
-    if not quality_range:
+def _told_quality(quality: float, config: AnyConfig) -> float:
+    """Returns what the network is told for a QP, or for a JPEG's quality; checked."""
+    if not config.quality_range:
         raise ValueError(
             f"coding_quality is {quality}, but this network does not adapt to it (its "
             "quality_range is empty); leave it out"
         )
-    low, high = sorted(quality_range)
+    if config.interval_head:
+        if not 1 <= quality <= 100:
+            raise ValueError(f"coding_quality is {quality}; a JPEG's is 1 to 100")
+        return log2_step_of_quality(quality)
+    low, high = sorted(config.quality_range)
     if not low <= quality <= high:
         raise ValueError(f"coding_quality is {quality}; this network knows {low:g} to {high:g}")
+    return quality
 
 
 def _checked_tile(tile: Any, overlap: int, alignment: int) -> str | int:
