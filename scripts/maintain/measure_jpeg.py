@@ -1,0 +1,168 @@
+"""Measures weights for JPEG: with and without the file's knowledge, and on files of many kinds.
+
+python scripts/maintain/measure_jpeg.py --gt kodak24 [--checkpoint CKPT] [--json results/jpeg.json]
+
+Prints two tables of the mean gain in PSNR-Y (dB): by quality, restored from the file (quantiser
+steps and coefficients), told the quality alone, and estimating it from pixels; and by kind of file
+at --quality, each restored with whatever its own file tells and from its pixels alone.
+"""
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from armoe_jax import load_pretrained, psnr
+from armoe_jax.images.files import find_images
+from armoe_jax.images.jpeg import JpegCoding, JpegNote, read_jpeg_coding
+from armoe_jax.restore import Restorer
+
+Kind = Callable[[np.ndarray, int], tuple[bytes, np.ndarray]]
+"""From an original and a quality to a file and the original of what the file shows."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description="Measures weights for JPEG.")
+    parser.add_argument("--gt", required=True, help="folder of originals")
+    parser.add_argument("--checkpoint", default="car_small_jpeg")
+    parser.add_argument("--qualities", type=int, nargs="*", default=[*range(10, 91, 10), 95, 98])
+    parser.add_argument("--quality", type=int, nargs="*", default=[10, 30, 70], help="of kinds")
+    parser.add_argument("--crop", type=int, default=0, help="side of a middle part; 0: all")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args(argv)
+    originals = [_middle(_read(path), args.crop) for path in find_images([args.gt])]
+    blind = load_pretrained(args.checkpoint)
+    rows: list[dict[str, object]] = []
+    for quality in args.qualities:
+        told = load_pretrained(args.checkpoint, coding_quality=quality)
+        restorers = {"file": blind, "told": told, "pixels": blind}
+        rows.append({"quality": quality} | _gains(plain, originals, quality, restorers))
+        _say(rows[-1])
+    for name, kind in KINDS.items():
+        for quality in args.quality:
+            gains = _gains(kind, originals, quality, {"file": blind, "pixels": blind})
+            rows.append({"kind": name, "quality": quality} | gains)
+            _say(rows[-1])
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
+
+
+def _gains(
+    kind: Kind, originals: list[np.ndarray], quality: int, restorers: dict[str, Restorer]
+) -> dict[str, object]:
+    gains: dict[str, list[float]] = {name: [] for name in restorers}
+    inputs: list[float] = []
+    for original in originals:
+        file, shown = kind(original, quality)
+        lq, coding = _open(file)
+        inputs.append(psnr(lq, shown, y_only=shown.ndim == 3))
+        for name, restorer in restorers.items():
+            restored = restorer(lq, coding=coding if name == "file" else None)
+            gains[name].append(psnr(restored, shown, y_only=shown.ndim == 3) - inputs[-1])
+    figures: dict[str, object] = {"input": round(float(np.mean(inputs)), 3)}
+    for name, values in gains.items():
+        figures |= {name: round(float(np.mean(values)), 3)}
+        figures |= {f"worst {name}": round(min(values), 3)}
+    return figures
+
+
+def _open(file: bytes) -> tuple[np.ndarray, JpegCoding | None]:
+    from PIL import ImageOps
+
+    with Image.open(io.BytesIO(file)) as picture:
+        pixels = np.asarray(ImageOps.exif_transpose(picture))
+    coding = read_jpeg_coding(file) if file[:2] == b"\xff\xd8" else JpegNote("not a JPEG")
+    return pixels, coding if isinstance(coding, JpegCoding) else None
+
+
+def _save(image: np.ndarray, quality: int, form: str = "JPEG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    settings = {"quality": quality} if form == "JPEG" else {}
+    Image.fromarray(image).save(buffer, form, **settings, **options)
+    return buffer.getvalue()
+
+
+def plain(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+    """4:2:0 by libjpeg."""
+    return _save(image, quality, subsampling="4:2:0"), image
+
+
+def _saved_again(second: int) -> Kind:
+    def kind(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+        first, _ = _open(_save(image, quality))
+        return _save(first, second), image
+
+    return kind
+
+
+def _shifted(pixels: int) -> Kind:
+    def kind(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+        first, _ = _open(_save(image, quality))
+        return _save(first[pixels:, pixels:], 95), image[pixels:, pixels:]
+
+    return kind
+
+
+def _as_png(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+    return _save(_open(_save(image, quality))[0], 0, "PNG"), image
+
+
+def _cropped_png(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+    return _save(_open(_save(image, quality))[0][3:, 5:], 0, "PNG"), image[3:, 5:]
+
+
+def _odd(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+    return _save(image[:-3, :-5], quality), image[:-3, :-5]
+
+
+def _turned(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turned clockwise
+    return _save(image[:-3, :-5], quality, exif=exif), np.rot90(image[:-3, :-5], -1)
+
+
+def _gray(image: np.ndarray, quality: int) -> tuple[bytes, np.ndarray]:
+    gray = np.asarray(Image.fromarray(image).convert("L"))
+    return _save(gray, quality), gray
+
+
+KINDS: dict[str, Kind] = {
+    "progressive": lambda i, q: (_save(i, q, progressive=True), i),
+    "4:4:4": lambda i, q: (_save(i, q, subsampling="4:4:4"), i),
+    "gray": _gray,
+    "odd size": _odd,
+    "EXIF-turned": _turned,
+    "saved as PNG": _as_png,
+    "cropped, PNG": _cropped_png,
+    "saved again at 95": _saved_again(95),
+    "saved again at 75": _saved_again(75),
+    **{f"shifted by {n}, saved at 95": _shifted(n) for n in (1, 4, 7)},
+}
+
+
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def _middle(image: np.ndarray, side: int) -> np.ndarray:
+    if not side:
+        return image
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def _say(row: dict[str, object]) -> None:
+    sys.stdout.write("  ".join(f"{name} {value}" for name, value in row.items()) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
