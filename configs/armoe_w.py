@@ -50,6 +50,19 @@ JPEG: Changes = TRAINING | {
     "train.num_steps": 12_000,
 }
 
+JPEG_QUALITY: Changes = JPEG | {
+    "data.patch_size": 160,  # a smaller one does not show how strongly it was coded
+    "data.jpeg_quality": (5, 98),
+    "data.jpeg_twice": 0.3,
+    "data.mixture": ({"jpeg_on_grid": True}, {"jpeg_on_grid": False}),
+    "train.objective": "quality",
+    "train.overrated": 4.0,
+    "train.batch_size": 16,
+    "train.num_steps": 6_000,
+    "eval.every": 0,
+    "checkpoint.every": 2_000,
+}
+
 VVC: Changes = TRAINING | {
     "model.quality_range": (17.0, 42.0),
     "model.grid": 0,
@@ -59,7 +72,7 @@ VVC: Changes = TRAINING | {
     "train.num_steps": 12_000,
 }
 
-RUNS = {"jpeg": JPEG, "vvc": VVC}
+RUNS = {"jpeg": JPEG, "jpeg_quality": JPEG_QUALITY, "vvc": VVC}
 
 
 def get_config(run: str = "jpeg") -> ConfigDict:

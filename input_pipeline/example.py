@@ -41,6 +41,7 @@ class Example:
         gt: uint8 (H * scale, W * scale, C).
         qp: Quality that the codec was given; -1 if unknown.
         codec: A value of `input_pipeline.codecs.CODEC_IDS`; 0 if none or unknown.
+        log2_step: Base 2 logarithm of the mean luma step of a JPEG coded on the fly; 0 otherwise.
         steps: Luma quantiser steps of a JPEG coded on the fly, (NUM_STEPS,); None otherwise.
         on_grid: Whether the coding grid starts at lq's corner.
     """
@@ -49,6 +50,7 @@ class Example:
     gt: UInt8[np.ndarray, "hs ws c"]
     qp: int = -1
     codec: int = 0
+    log2_step: float = 0.0
     steps: Float32[np.ndarray, " f"] | None = None
     on_grid: bool = False
 

@@ -104,7 +104,10 @@ def _component_dataset(
         augment=config.augment,
         degradation=(
             JPEGDegradation(
-                component.jpeg_quality, component.jpeg_subsampling, component.jpeg_on_grid
+                component.jpeg_quality,
+                component.jpeg_subsampling,
+                component.jpeg_on_grid,
+                component.jpeg_twice,
             )
             if on_the_fly
             else None

@@ -46,6 +46,7 @@ class Component:
         jpeg_subsampling: Chroma subsamplings of `jpeg`, equally frequent.
         jpeg_on_grid: Whether patches of `jpeg` start on the coding grid; batches then carry the
             quantiser steps, which networks with an interval head use.
+        jpeg_twice: Share of images that `jpeg` codes twice, first on another grid.
         halve_jpeg: Whether `jpeg` reduces sources that are JPEG files themselves by two.
         weight: How often this component is drawn, relative to the others.
     """
@@ -63,6 +64,7 @@ class Component:
     jpeg_quality: tuple[int, int] = (10, 90)
     jpeg_subsampling: tuple[str, ...] = ("4:2:0", "4:4:4")
     jpeg_on_grid: bool = False
+    jpeg_twice: float = 0.0
     halve_jpeg: bool = False
     weight: float = 1.0
 
@@ -79,6 +81,8 @@ class Component:
             )
         if not self.jpeg_subsampling:
             raise ValueError("data.jpeg_subsampling is empty; name at least one, such as '4:2:0'")
+        if not 0 <= self.jpeg_twice <= 1:
+            raise ValueError(f"data.jpeg_twice is {self.jpeg_twice}, expected a share in [0, 1]")
         if self.weight <= 0:
             raise ValueError(f"data weight is {self.weight}, expected a positive number")
 

@@ -26,6 +26,7 @@ class Patches(TypedDict):
     gt: list[UInt8[np.ndarray, "ps ps c"]]
     qp: list[int]
     codec: list[int]
+    log2_step: list[float]
     steps: list[Float32[np.ndarray, " f"] | None]
     on_grid: list[bool]
 
@@ -38,18 +39,43 @@ class JPEGDegradation:
         quality: Smallest and largest.
         subsamplings: Equally frequent.
         on_grid: Whether patches start on the coding grid.
+        twice: Share of images that were coded before, on another grid at another quality; their
+            `log2_step` is that of the coarser coding.
     """
 
     quality: tuple[int, int]
     subsamplings: tuple[str, ...]
     on_grid: bool = False
+    twice: float = 0.0
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Example:
         """Returns the coded image beside the original."""
+        source, coarser = image, 0.0
+        if rng.random() < self.twice:
+            source, coarser = self._coded_before(image, rng)
+        decoded, steps, quality = self._code(source, rng)
+        return Example(
+            decoded,
+            image,
+            quality,
+            CODEC_IDS["jpeg"],
+            log2_step=max(coarser, log2_mean(steps)),
+            steps=steps,
+            on_grid=True,
+        )
+
+    def _coded_before(self, image: Image, rng: np.random.Generator) -> tuple[Image, float]:
+        top, left = rng.integers(0, 8, 2).tolist()
+        margins = ((top, 0), (left, 0), (0, 0))
+        decoded, steps, _ = self._code(np.pad(image, margins, mode="edge"), rng)
+        return np.ascontiguousarray(decoded[top:, left:]), log2_mean(steps)
+
+    def _code(
+        self, image: Image, rng: np.random.Generator
+    ) -> tuple[Image, Float32[np.ndarray, " f"], int]:
         quality = int(rng.integers(self.quality[0], self.quality[1] + 1))
         subsampling = self.subsamplings[int(rng.integers(len(self.subsamplings)))]
-        decoded, steps = code_as_jpeg(image, quality, subsampling)
-        return Example(decoded, image, quality, CODEC_IDS["jpeg"], steps, on_grid=True)
+        return *code_as_jpeg(image, quality, subsampling), quality
 
 
 def jpeg_round_trip(image: Image, quality: int, subsampling: str) -> Image:
@@ -90,13 +116,14 @@ class RandomPatches:
 
     def __call__(self, element: Example, rng: np.random.Generator) -> Patches:
         """Returns `count` patches of an example."""
-        patches = Patches(lq=[], gt=[], qp=[], codec=[], steps=[], on_grid=[])
+        patches = Patches(lq=[], gt=[], qp=[], codec=[], log2_step=[], steps=[], on_grid=[])
         for _ in range(self.count):
             example = self._patch(element, rng)
             patches["lq"].append(example.lq)
             patches["gt"].append(example.gt)
             patches["qp"].append(example.qp)
             patches["codec"].append(example.codec)
+            patches["log2_step"].append(example.log2_step)
             patches["steps"].append(example.steps)
             patches["on_grid"].append(example.on_grid)
         return patches
@@ -194,7 +221,9 @@ def collate(elements: Sequence[Patches]) -> Batch:
         gt=_to_unit_range([patch for element in elements for patch in element["gt"]]),
         qp=np.array([qp for element in elements for qp in element["qp"]], np.int32),
         codec=np.array([codec for element in elements for codec in element["codec"]], np.int32),
-        log2_step=_log2_steps([steps for element in elements for steps in element["steps"]]),
+        log2_step=np.array(
+            [step for element in elements for step in element["log2_step"]], np.float32
+        ),
         steps=np.stack(
             [
                 _NO_STEPS if steps is None or not on_grid else steps
@@ -208,9 +237,9 @@ def collate(elements: Sequence[Patches]) -> Batch:
 _NO_STEPS = np.zeros(NUM_STEPS, np.float32)
 
 
-def _log2_steps(tables: list[Float32[np.ndarray, " f"] | None]) -> Float32[np.ndarray, " b"]:
-    means = [1.0 if steps is None else float(steps.mean()) for steps in tables]
-    return np.log2(means).astype(np.float32)
+def log2_mean(steps: Float32[np.ndarray, " f"]) -> float:
+    """Returns the base 2 logarithm of the mean step."""
+    return float(np.log2(steps.mean()))
 
 
 def _to_unit_range(patches: list[Image]) -> np.ndarray:

@@ -26,13 +26,6 @@ SPARSE_LOAD_BALANCING_WEIGHT = 0.01
 OBJECTIVES = ("restoration", "quality")
 """What is trained: the network, told the quality of its images; or its estimator of the quality."""
 
-OVERRATED = 64.0
-"""Weight of an estimate that is too strong: it harms an image whose coding is mild, while one that
-is too mild only gains less. With equal weights photographs of QP 22 are taken for 27, and lose half
-of their gain; with 4 for 25.5, with 16 for 23.7, but smooth ones for 28, and come out worse than
-they went in."""
-
-
 @dataclasses.dataclass(frozen=True)
 class StepOptions:
     """What a step needs besides state and data.
@@ -48,6 +41,7 @@ class StepOptions:
         objective: One of OBJECTIVES.
         quality_jitter: Standard deviation of what is added to the qualities that the network is
             told, so that it learns to do with estimates.
+        overrated: Weight of an estimate that is too strong, in the objective "quality".
     """
 
     loss: Loss
@@ -59,6 +53,7 @@ class StepOptions:
     accumulation_steps: int = 1
     objective: str = "restoration"
     quality_jitter: float = 0.0
+    overrated: float = 1.0
 
 
 def step_batch(batch: Mapping[str, Any], config: AnyConfig) -> dict[str, Any]:
@@ -119,7 +114,7 @@ def check_objective(objective: str, jitter: float, config: AnyConfig) -> None:
 def make_objective(model: Any, options: StepOptions) -> Objective:
     """Returns the configured one of OBJECTIVES."""
     if options.objective == "quality":
-        return quality_objective(model.config)
+        return quality_objective(model.config, options.overrated)
     return restoration_objective(model, options)
 
 
@@ -161,10 +156,12 @@ def restoration_objective(model: Any, options: StepOptions) -> Objective:
     return loss_fn
 
 
-def quality_objective(config: AnyConfig) -> Objective:
+def quality_objective(config: AnyConfig, overrated: float = 1.0) -> Objective:
     """Returns the estimator's squared error, relative to half the range; it alone is trained.
 
-    Errors towards strong coding count OVERRATED times.
+    Args:
+        config: Architecture with a quality_range.
+        overrated: How often errors towards strong coding count.
     """
     mild, strong = config.quality_range
     estimator = QualityEstimator(config.quality_range)
@@ -175,7 +172,7 @@ def quality_objective(config: AnyConfig) -> Objective:
         del keys, noise
         estimate = estimator.apply({"params": params["quality"]}, jnp.asarray(batch["lq"], float))
         error = (jnp.asarray(estimate) - batch["quality"]) / ((strong - mild) / 2)
-        loss = jnp.mean(jnp.where(error > 0, OVERRATED, 1.0) * error**2)
+        loss = jnp.mean(jnp.where(error > 0, overrated, 1.0) * error**2)
         outputs = {
             "loss": loss,
             "pixel_loss": jnp.zeros((), float),

@@ -155,6 +155,7 @@ def make_step_options(config: Any, model: Network) -> StepOptions:
         accumulation_steps=config.train.accumulation_steps,
         objective=config.train.objective,
         quality_jitter=config.train.quality_jitter,
+        overrated=config.train.overrated,
     )
 
 
