@@ -26,6 +26,7 @@ SPARSE_LOAD_BALANCING_WEIGHT = 0.01
 OBJECTIVES = ("restoration", "quality")
 """What is trained: the network, told the quality of its images; or its estimator of the quality."""
 
+
 @dataclasses.dataclass(frozen=True)
 class StepOptions:
     """What a step needs besides state and data.

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from armoe_jax.images.jpeg_coefficients import DCT, to_blocks
 from input_pipeline.cache import cut, pack, starts, unpack
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.example import Example
@@ -151,3 +152,40 @@ def test_packing_stores_shared_images_once():
     record = pack(part)
     assert len(record) == 32 + 6 * 6 * 3
     assert unpack(record).lq is unpack(record).gt or np.array_equal(unpack(record).gt, image)
+
+
+def test_patches_on_the_coding_grid_carry_the_steps_they_were_coded_with():
+    rng = np.random.default_rng(0)
+    image = rng.integers(100, 156, (70, 90, 3), np.uint8)  # far from clipping
+    patches = RandomPatches(size=32, degradation=JPEGDegradation((30, 30), ("4:4:4",), True))
+    found = patches(Example(image, image), rng)
+    batch = collate([found])
+    # Luma's first row of Annex K times 5000 / 30 percent, rounded.
+    np.testing.assert_array_equal(batch["steps"][0, :8], [27, 18, 17, 27, 40, 66, 85, 101])
+    assert batch["log2_step"][0] == pytest.approx(np.log2(batch["steps"][0].mean()))
+    # The decoded luma's own coefficients are multiples of the steps: blocks start at the corner.
+    luma = found["lq"][0] @ np.array([0.299, 0.587, 0.114]) - 128
+    spectrum = to_blocks(luma.astype(np.float32)) @ DCT.T
+    rest = spectrum / batch["steps"][0] - np.round(spectrum / batch["steps"][0])
+    assert np.abs(rest * batch["steps"][0]).mean() < 1.0
+
+
+def test_the_coarser_of_two_codings_counts():
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (48, 48, 3), np.uint8)
+    twice = JPEGDegradation((10, 95), ("4:2:0",), True, twice=1.0)
+    examples = [twice(image, rng) for _ in range(20)]
+    steps = np.array([np.log2(example.steps.mean()) for example in examples])
+    labels = np.array([example.log2_step for example in examples])
+    assert (labels >= steps - 1e-6).all()
+    assert (labels > steps + 0.1).sum() >= 5
+    assert all(example.lq.shape == image.shape for example in examples)
+
+
+def test_steps_are_unknown_off_the_grid():
+    rng = np.random.default_rng(2)
+    image = rng.integers(0, 256, (64, 64, 3), np.uint8)
+    patches = RandomPatches(size=32, degradation=JPEGDegradation((50, 50), ("4:2:0",)))
+    batch = collate([patches(Example(image, image), rng)])
+    assert not batch["steps"].any()
+    assert batch["log2_step"][0] == pytest.approx(np.log2(57.625))  # the mean of Annex K's luma
