@@ -36,10 +36,10 @@ def get_config() -> ConfigDict:
             "load_balancing_weight": config_dict.placeholder(float),
             # "quality": the estimator alone of a network with model.quality_range; after the rest.
             "objective": "restoration",
-            # Weight of an estimate that is too strong: it harms an image whose coding is mild, while
-            # one that is too mild only gains less. For VVC: with equal weights photographs of QP 22
-            # are taken for 27, and lose half of their gain; with 4 for 25.5, with 16 for 23.7, but
-            # smooth ones for 28, and come out worse than they went in.
+            # Weight of an estimate that is too strong: it harms an image whose coding is mild, but
+            # one that is too mild only gains less. For VVC: with equal weights photographs of QP
+            # 22 are taken for 27, and lose half of their gain; with 4 for 25.5, with 16 for 23.7,
+            # but smooth ones for 28, and come out worse than they went in.
             "overrated": 64.0,
             "quality_jitter": 2.0,  # deviation of the qualities that such a network is told
             "ema": True,

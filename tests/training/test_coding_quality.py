@@ -70,7 +70,7 @@ def test_jitter_reaches_the_neighbours(variables, batch):
 
 
 def test_the_estimator_alone_is_trained_and_learns(variables, batch):
-    opts = options(objective="quality")
+    opts = options(objective="quality", overrated=64.0)
     grads = gradients(opts, variables, batch)
     assert largest(grads.pop("quality")) > 0
     assert largest(grads) == 0
