@@ -32,7 +32,9 @@ def load_pretrained(path: str | Path, *, key: str = "auto", **options: Any) -> R
 
 
 def _split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    fields, restoration = architecture_fields(), _restoration_options()
+    # `route` is both: an option of the restorer, and a field that files of ARMoE-W tell.
+    restoration = _restoration_options()
+    fields = [name for name in architecture_fields() if name not in restoration]
     refuse_unknown(options, fields + restoration)
     return (
         {name: value for name, value in options.items() if name in fields},
