@@ -1,7 +1,27 @@
-"""Small networks with a windowed mixture, for many qualities: hours on two cores.
+r"""Small networks of the windowed kind, for many qualities: hours on two cores.
+
+The weights for JPEG come from two runs, in this order; PHOTOGRAPHS and EVAL are folders of images:
 
 python -m armoe_jax.main --config configs/armoe_w.py:jpeg --workdir runs/jpeg \
     --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL
+python -m armoe_jax.main --config configs/armoe_w.py:jpeg_quality --workdir runs/jpeg_quality \
+    --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL --config.train.init_from=runs/jpeg
+
+The first trains the network, told each image's quantiser steps; the second, of minutes, its
+estimator of the quality alone, for images whose file is gone. On a CPU set JAX_NUM_CPU_DEVICES to
+the number of cores.
+
+What short runs decided (350 steps of 16 patches, or as many patches, one seed; mean gain in PSNR-Y
+on twelve 256x256 parts of Kodak images at JPEG quality 10 / 20 / 40 / 80, dB):
+
+| change | result |
+|---|---|
+| eight residual pairs, error relative to the input's, rate 2e-3 | 0.819 / 1.055 / 1.172 / 1.132 |
+| seven pairs and two DCT experts (weighted, a tenth slower) | 0.811 / 1.044 / 1.161 / 1.084 |
+| offsets learnt for each place of the coding grid | 0.844 / 1.063 / 1.178 / 1.126 |
+| and the logarithm of the squared error | 0.917 / 1.123 / 1.247 / 1.212 |
+| and rate 4e-3 | 0.843 / 1.077 / 1.214 / 1.191 |
+| and rate 2e-3, 700 steps of 8 patches | 0.968 / 1.165 / 1.293 / 1.276 |
 """
 
 from typing import Any
@@ -15,24 +35,21 @@ Changes = dict[str, Any]
 TRAINING: Changes = {
     "data.cache": "memory",
     "data.patch_size": 64,
-    # The logarithm of each patch's squared error: 0.08 dB more after 350 steps than an error
-    # relative to the input's.
     "train.loss": "psnr",
     "train.loss_colors": "ycbcr",
-    "train.batch_size": 16,
-    "train.accumulation_steps": 2,  # a micro-batch stays in a core's cache
-    "train.ema_decay": 0.999,
+    "train.batch_size": 8,
     "optim.schedule": "cosine",
     "optim.warmup_steps": 100,
     "optim.learning_rate": 2e-3,
-    "eval.every": 1_000,
-    "eval.max_images": 8,
+    "eval.every": 2_000,
+    "eval.max_images": 4,
     "checkpoint.every": 250,
     "log.every": 50,
     "log.tensorboard": False,
 }
 
 JPEG: Changes = TRAINING | {
+    "model.experts": (),  # at this size and budget they do not pay, see above
     "model.quality_range": (0.0, 8.0),
     "model.interval_head": True,
     "data.source": "jpeg",
@@ -47,7 +64,8 @@ JPEG: Changes = TRAINING | {
     ),
     "data.eval_jpeg_quality": 20,
     "train.quality_jitter": 0.1,
-    "train.num_steps": 12_000,
+    "train.seed": 1,
+    "train.num_steps": 15_500,
 }
 
 JPEG_QUALITY: Changes = JPEG | {
@@ -58,7 +76,8 @@ JPEG_QUALITY: Changes = JPEG | {
     "train.objective": "quality",
     "train.overrated": 4.0,
     "train.batch_size": 16,
-    "train.num_steps": 6_000,
+    "train.seed": 2,
+    "train.num_steps": 4_000,
     "eval.every": 0,
     "checkpoint.every": 2_000,
 }
