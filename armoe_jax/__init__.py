@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from armoe_jax.metrics import bd_psnr, bd_rate, psnr, ssim
-    from armoe_jax.models import ARMoE, ARMoEConfig, build_model
+    from armoe_jax.models import ARMoE, ARMoEConfig, ARMoEW, ARMoEWConfig, build_model
     from armoe_jax.restore import Restorer
     from armoe_jax.restore.pretrained import load_pretrained
 
@@ -17,6 +17,8 @@ __version__ = "0.1.0"
 __all__ = [
     "ARMoE",
     "ARMoEConfig",
+    "ARMoEW",
+    "ARMoEWConfig",
     "Restorer",
     "bd_psnr",
     "bd_rate",
@@ -29,6 +31,8 @@ __all__ = [
 _HOME = {
     "ARMoE": "armoe_jax.models",
     "ARMoEConfig": "armoe_jax.models",
+    "ARMoEW": "armoe_jax.models",
+    "ARMoEWConfig": "armoe_jax.models",
     "build_model": "armoe_jax.models",
     "load_pretrained": "armoe_jax.restore.pretrained",
     "Restorer": "armoe_jax.restore",
