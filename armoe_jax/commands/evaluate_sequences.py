@@ -25,10 +25,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def names_sequences(args: argparse.Namespace) -> bool:
-    """Says whether the originals are sequences of YUV pictures."""
+    """Says whether the originals are sequences of YUV pictures (of a folder: these, no images)."""
     from armoe_jax.evaluation.sequences import sequences_at
+    from armoe_jax.images.files import images_in
 
-    return Path(args.gt).exists() and bool(sequences_at(Path(args.gt)))
+    path = Path(args.gt)
+    if not path.exists() or not sequences_at(path):
+        return False
+    try:
+        return path.is_file() or not images_in(path)
+    except ValueError:
+        return True
 
 
 def run(args: argparse.Namespace) -> int:

@@ -24,8 +24,8 @@ Restore = Callable[[NDArray[np.uint16]], NDArray[np.uint16]]
 
 
 def sequences_at(path: Path) -> list[Path]:
-    """Returns the .y4m and .yuv files of a folder, or the file itself if it is one."""
-    found = sorted(path.iterdir()) if path.is_dir() else [path]
+    """Returns the .y4m and .yuv files of a folder (hidden ones not), or the file if it is one."""
+    found = sorted(p for p in path.iterdir() if p.name[0] != ".") if path.is_dir() else [path]
     return [file for file in found if file.suffix.lower() in RAW_SUFFIXES and file.is_file()]
 
 

@@ -1,6 +1,7 @@
 """`armoe-jax evaluate` on sequences of YUV pictures."""
 
 import json
+from argparse import Namespace
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from armoe_jax.cli import main
+from armoe_jax.commands.evaluate_sequences import names_sequences
 from armoe_jax.commands.options import Restorers
 from armoe_jax.video import yuv
 
@@ -46,3 +48,13 @@ def test_table_and_json(files, tmp_path, capsys):
 def test_flags_of_images_are_refused(files, capsys):
     assert main(["evaluate", *files, "--csv=figures.csv"]) == 2
     assert "--csv is for images" in capsys.readouterr().err
+
+
+def test_folders_of_images_stay_images(files, tmp_path):
+    names = Namespace(gt=str(tmp_path))
+    (tmp_path / "README.txt").touch()
+    assert names_sequences(names)
+    (tmp_path / "c.png").touch()
+    assert not names_sequences(names)
+    assert names_sequences(Namespace(gt=str(tmp_path / "a.y4m")))
+    assert not names_sequences(Namespace(gt=str(tmp_path / "missing.y4m")))
