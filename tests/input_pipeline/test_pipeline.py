@@ -276,7 +276,7 @@ def test_embedded_default_is_vvc(tmp_path, monkeypatch):
         ({"source": "built", "root": "absent"}, FileNotFoundError, "vvc/qp27 is not a built"),
         ({"source": "folder"}, ValueError, "config.data.gt is empty: give the folder of originals"),
         ({"source": "folder", "gt": "x"}, ValueError, "config.data.lq is empty"),
-        ({"source": "folder", "gt": "x", "lq": "y"}, FileNotFoundError, "x is not a folder"),
+        ({"source": "folder", "gt": "x", "lq": "y"}, FileNotFoundError, "there is no folder 'x'"),
         ({"source": "jpeg"}, ValueError, "config.data.gt is empty: give a folder of clean images"),
         ({"source": "tfds"}, ValueError, "config.data.root is empty: give the folder of a TFDS"),
         ({"source": "tfds", "root": "absent"}, FileNotFoundError, "absent is not the version"),
@@ -297,7 +297,7 @@ def test_jpeg_commands_name_the_quality():
 def test_missing_evaluation_data():
     with pytest.raises(ValueError, match=r"config\.data\.eval_gt is empty.*build-dataset"):
         eval_pairs({"source": "built"})
-    with pytest.raises(FileNotFoundError, match="absent is not a folder"):
+    with pytest.raises(FileNotFoundError, match="there is no folder 'absent'"):
         eval_pairs({"eval_gt": "absent", "eval_lq": "absent"})
     with pytest.raises(ValueError, match=r"config\.data\.eval_lq is empty"):
         eval_pairs({"source": "built", "eval_gt": "absent"})
@@ -331,7 +331,7 @@ def test_files_damaged_after_the_start_are_named(built, tmp_path):
     dataset = train_dataset(
         {"source": "built", "root": str(folder), "patch_size": 16}, batch_size=4, seed=0
     )
-    with pytest.raises(ValueError, match=r"lq/\d\.png is not a readable image"):
+    with pytest.raises(ValueError, match=r"lq/\d\.png: cannot be read as an image"):
         dataset[0]
 
 
