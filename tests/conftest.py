@@ -1,6 +1,8 @@
-"""Settings shared by all tests: virtual devices, shape checks, strict array rules."""
+"""Settings shared by all tests: virtual devices, shape checks, strict array rules, one cache."""
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -12,13 +14,24 @@ from jaxtyping import install_import_hook
 
 NUM_VIRTUAL_DEVICES = 8
 
+# One folder of compiled programs for all: workers of pytest-xdist, and the programs that tests
+# start, inherit the variable; whoever made the folder removes it.
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+own_cache = None if CACHE in os.environ else tempfile.mkdtemp(prefix="armoe_jax_tests_")
+if own_cache:
+    os.environ[CACHE] = own_cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+    jax.config.update("jax_compilation_cache_dir", own_cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
 jax.config.update("jax_num_cpu_devices", NUM_VIRTUAL_DEVICES)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Grain's worker processes read absl flags, which only absl.app.run parses.
 flags.FLAGS.mark_as_parsed()
 
-_hook = install_import_hook(["armoe_jax", "input_pipeline"], "beartype.beartype")
+CHECKED = [f"armoe_jax.{room}" for room in ("experts", "metrics", "models", "ops")]
+_hook = install_import_hook(CHECKED, "beartype.beartype")
 
 TESTS = Path(__file__).parent
 SHARED = TESTS.parent.parent / "shared"
@@ -36,6 +49,11 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the folder {SHARED.name}/ beside the project")
     return SHARED
+
+
+def pytest_unconfigure() -> None:
+    if own_cache:
+        shutil.rmtree(own_cache, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)

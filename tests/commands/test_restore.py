@@ -48,15 +48,6 @@ def checkpoint(tmp_path_factory):
     return str(path)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """Compiled programs are shared by the runs of this module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARMOE_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-    jax.config.update("jax_compilation_cache_dir", None)
-
-
 @pytest.fixture(scope="module")
 def restorer(checkpoint):
     return load_pretrained(checkpoint)

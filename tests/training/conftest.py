@@ -1,5 +1,6 @@
 """Tiny pairs of images and a tiny configuration, shared by the tests of training."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,9 +39,9 @@ def tiny_flags(pairs_dir: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def xla_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def xla_cache() -> Path:
     """Where all processes of a test session find what one of them has compiled."""
-    return tmp_path_factory.mktemp("xla")
+    return Path(os.environ["JAX_COMPILATION_CACHE_DIR"])
 
 
 @pytest.fixture(scope="session")
