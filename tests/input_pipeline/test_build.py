@@ -300,7 +300,7 @@ def test_verify_finds_every_kind_of_damage(codec, source_folder, tmp_path, capsy
     assert command("--out", out, "--verify") == 1
     errors = capsys.readouterr().err
     assert "a: lq checksum is" in errors
-    assert "b.png: cannot be read as an image" in errors
+    assert "b.png: the file is empty" in errors
     assert f"c: bits is {8 * stream.stat().st_size}, the manifest says" in errors
     assert "c: bitstream checksum" in errors
     assert "a: bpp is" in errors
@@ -413,7 +413,7 @@ def test_beam_steps_without_a_runner(source_folder, tmp_path):
     assert [code_one(job) for job in jobs] == ["a", "b", "c", "torn"]
     summary = _finish(jobs, [tree], finished, summary)
     assert summary.built == 3
-    assert "torn.png: cannot be read as an image" in summary.failures[0]
+    assert "torn.png: the file is empty" in summary.failures[0]
     assert problems(tree.folder) == []
 
 
