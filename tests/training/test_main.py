@@ -263,7 +263,7 @@ def test_wrong_arguments_are_refused(tmp_path, refusal, arguments, words):
 def test_a_run_without_a_configuration_is_refused(refusal):
     assert "--config is required" in refusal()
     told = refusal("--config", "nope.py", "--workdir", "x")
-    assert "nope.py: no such file; installed are configs/base.py" in told
+    assert "nope.py: no such file; installed are configs/armoe_w.py, configs/base.py" in told
 
 
 @pytest.mark.parametrize(
