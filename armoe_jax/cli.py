@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from armoe_jax.runtime.errors import one_line
 from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 
 COMMANDS = {
@@ -66,13 +67,6 @@ def build_parser() -> argparse.ArgumentParser:
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)
     return parser
-
-
-def one_line(error: BaseException) -> str:
-    """Returns an exception's message in one line (KeyError quotes its message; this does not)."""
-    message = error.args[0] if isinstance(error, KeyError) and error.args else error
-    text = " ".join(str(message).split())
-    return text or type(error).__name__
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 
 import configs
-from armoe_jax.cli import USAGE_ERROR, one_line
+from armoe_jax.cli import USAGE_ERROR
+from armoe_jax.runtime.errors import one_line
 from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 
 FAILURE = 1

@@ -12,9 +12,10 @@ Sources and trees lie on a file system that all workers share. Workers write fil
 from collections.abc import Sequence
 from pathlib import Path
 
+from armoe_jax.runtime.files import write_atomically
 from input_pipeline import manifest
 from input_pipeline.build import Job, Summary, build_item, plan
-from input_pipeline.image_files import check_unique_stems, write_atomically
+from input_pipeline.image_files import check_unique_stems
 from input_pipeline.manifest import Tree
 
 _FAILED = ".failed"
@@ -60,7 +61,7 @@ def code_one(job: Job) -> str:
     """Codes one image; its records and its failure are files beside the tree."""
     outcome = build_item(job)
     if outcome.failures:
-        write_atomically(_failure_file(job), "\n".join(outcome.failures).encode())
+        write_atomically(_failure_file(job), "\n".join(outcome.failures))
     return job.source.stem
 
 

@@ -15,6 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from armoe_jax.metrics import psnr, ssim
+from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.files import (
+    remove_leftovers,
+    sha256_of,
+    write_atomically,
+    written_beside,
+)
 from input_pipeline import manifest
 from input_pipeline.codecs import Codec, CodecOptions, get_codec
 from input_pipeline.codecs.base import RGB
@@ -24,9 +31,6 @@ from input_pipeline.image_files import (
     halve,
     is_jpeg,
     read_rgb,
-    remove_leftovers,
-    temporary_name,
-    write_atomically,
 )
 from input_pipeline.manifest import Record, Tree
 
@@ -147,7 +151,7 @@ def plan(
     summary = Summary()
     for source in sources:
         try:
-            checksum = file_checksum(source)
+            checksum = sha256_of(source)
         except OSError:  # a link to nothing, no permission: whoever codes it will say so
             checksum = ""
         missing: list[Tree] = []
@@ -184,12 +188,6 @@ def item_paths(tree: Tree, name: str) -> dict[str, Path]:
 def get_suffix(codec: str) -> str:
     """Returns the suffix of a codec's bitstream files."""
     return manifest.CODECS[codec].suffix
-
-
-def file_checksum(path: Path) -> str:
-    """Returns the SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_source(path: Path, which_to_halve: str) -> RGB:
@@ -229,7 +227,7 @@ def build_item(job: Job) -> Outcome:
 
 
 def _reason(source: Path, error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     return text if str(source) in text else f"{source}: {text}"
 
 
@@ -256,7 +254,7 @@ def _code_into(tree: Tree, source: Path, image: RGB, same_gt: Path | None) -> Re
         "bpp": round(coded.bits_per_pixel, 6),
         **measure(coded.image, image),
         "checksums": {
-            "source": file_checksum(source),
+            "source": sha256_of(source),
             "gt": manifest.pixel_checksum(image),
             "lq": manifest.pixel_checksum(coded.image),
             "bitstream": hashlib.sha256(coded.bitstream).hexdigest(),
@@ -281,13 +279,11 @@ def _link_or_write(path: Path, same: Path | None, image: RGB) -> None:
     if same is None:
         write_atomically(path, encode_png(image))
         return
-    temporary = temporary_name(path)
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(same, temporary)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(same, temporary)
-    temporary.replace(path)
+    with written_beside(path) as new:
+        try:
+            os.link(same, new)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(same, new)
 
 
 def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:

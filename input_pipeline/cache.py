@@ -1,20 +1,18 @@
 """Caches of decoded images: one memory-mapped file, or ArrayRecord of pre-cut sub-images."""
 
-import contextlib
 import functools
 import hashlib
 import json
-import os
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from armoe_jax.runtime.files import remove_leftovers, write_atomically, written_beside
+from armoe_jax.runtime.progress import Progress
 from input_pipeline.example import Example, Image
-from input_pipeline.image_files import remove_leftovers, temporary_name, write_atomically
-from input_pipeline.progress import Progress
 from input_pipeline.sources import PairSource
 
 _HEADER = struct.Struct("<8i")
@@ -70,7 +68,12 @@ def map_into_memory(source: PairSource, folder: Path) -> MappedPairs:
     path = _cache_path(source, folder, "decoded", ".bin")
     if not path.with_suffix(".json").is_file():
         index: list[dict[str, Any]] = []
-        with _replacing(path) as file, Progress(len(source), "decoding") as progress:
+        remove_leftovers(path.parent)
+        with (
+            written_beside(path) as new,
+            new.open("wb") as file,
+            Progress(len(source), "decoding") as progress,
+        ):
             places: dict[bytes, tuple[int, ...]] = {}
             for number in range(len(source)):
                 example = source[number]
@@ -83,7 +86,7 @@ def map_into_memory(source: PairSource, folder: Path) -> MappedPairs:
                     }
                 )
                 progress.advance()
-        write_atomically(path.with_suffix(".json"), json.dumps(index).encode())
+        write_atomically(path.with_suffix(".json"), json.dumps(index))
     return MappedPairs(path)
 
 
@@ -150,17 +153,14 @@ def cut_into_records(
 
     path = _cache_path(source, folder, f"cut{size}-{step}", ".array_record")
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
-        temporary = temporary_name(path)
-        writer = cast(Any, ArrayRecordWriter)(str(temporary), "group_size:1,uncompressed")
-        with Progress(len(source), "cutting") as progress:
+        with written_beside(path) as new, Progress(len(source), "cutting") as progress:
+            writer = cast(Any, ArrayRecordWriter)(str(new), "group_size:1,uncompressed")
             for number in range(len(source)):
                 for part in cut(source[number], size, step, scale):
                     writer.write(pack(part))
                 progress.advance()
-        writer.close()
-        temporary.replace(path)
+            writer.close()
     return ArrayRecordPairs(path)
 
 
@@ -210,20 +210,3 @@ def unpack(record: bytes) -> Example:
 
 def _cache_path(source: PairSource, folder: Path, kind: str, suffix: str) -> Path:
     return folder / "decoded" / f"{kind}-{source.fingerprint()[:16]}{suffix}"
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Generator[BinaryIO]:
-    """Opens a file beside `path` that takes its place if all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(path.parent)
-    temporary = temporary_name(path)
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

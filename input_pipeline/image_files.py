@@ -1,11 +1,8 @@
 """Image files of data sets: 8 bits, opaque, as arrays with a channel axis."""
 
-import os
-import socket
 from pathlib import Path
 
 import numpy as np
-import psutil
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -83,29 +80,3 @@ def is_jpeg(path: str | Path) -> bool:
 def encode_png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
     """Returns the PNG file of a gray or RGB image."""
     return encode_png_samples(image)
-
-
-def temporary_name(path: Path) -> Path:
-    """Returns a hidden name beside a file, of this process alone."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Writes beside the file and renames, so that a file under this name is always whole."""
-    path = Path(path)
-    temporary = temporary_name(path)
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Deletes temporary files of processes of this machine that no longer run."""
-    for path in folder.glob(".*.tmp"):
-        host, _, process = path.name.removesuffix(".tmp").rpartition("-")
-        dead = process.isdigit() and not psutil.pid_exists(int(process))
-        if host.endswith(f".{socket.gethostname()}") and dead:
-            path.unlink(missing_ok=True)

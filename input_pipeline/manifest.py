@@ -17,9 +17,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from armoe_jax.runtime.files import write_atomically
 from armoe_jax.runtime.json_files import is_integer, is_number, read_json
 from input_pipeline.codecs import CODECS, CodecOptions, get_codec
-from input_pipeline.image_files import write_atomically
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -200,8 +200,8 @@ def finish(tree: Tree, records: list[Record]) -> None:
     shutil.rmtree(tree.records, ignore_errors=True)
 
 
-def _to_json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=True) + "\n").encode()
+def _to_json(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
 def _refuse_other_settings(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:

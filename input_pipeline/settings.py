@@ -1,11 +1,11 @@
 """The fields of `config.data`: their defaults and their checks."""
 
 import dataclasses
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+from armoe_jax.runtime.files import user_cache_folder
 from input_pipeline.codecs import CODECS, CodecOptions
 from input_pipeline.codecs.base import COLORS
 
@@ -181,8 +181,7 @@ class DataConfig(Component):
         """Returns the folder of caches."""
         if self.cache_dir:
             return Path(self.cache_dir).expanduser()
-        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        return Path(home).expanduser() / "armoe-jax"
+        return user_cache_folder()
 
 
 def default_config() -> dict[str, Any]:

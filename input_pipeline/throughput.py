@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from armoe_jax.runtime.files import write_atomically
 from input_pipeline.cache import cut
-from input_pipeline.image_files import encode_png, write_atomically
+from input_pipeline.image_files import encode_png
 from input_pipeline.pipeline import train_dataset
 from input_pipeline.settings import DataConfig
 from input_pipeline.sources import open_source

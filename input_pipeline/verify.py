@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from input_pipeline.build import file_checksum, get_suffix, measure
+from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.files import sha256_of
+from input_pipeline.build import get_suffix, measure
 from input_pipeline.codecs import get_codec
 from input_pipeline.codecs.base import CodecOptions
 from input_pipeline.image_files import read_rgb
@@ -64,7 +66,7 @@ def _verify_image(folder: Path, manifest: dict[str, Any], record: Record) -> lis
         seen = {
             "gt checksum": pixel_checksum(gt),
             "lq checksum": pixel_checksum(lq),
-            "bitstream checksum": file_checksum(stream_path),
+            "bitstream checksum": sha256_of(stream_path),
             "qp": manifest["qp"],
             "bits": 8 * len(stream),
             "bpp": round(8 * len(stream) / (gt.shape[0] * gt.shape[1]), 6),
@@ -75,7 +77,7 @@ def _verify_image(folder: Path, manifest: dict[str, Any], record: Record) -> lis
             decoder = get_codec(DECODERS[codec], CodecOptions())
             seen["decoded bitstream"] = pixel_checksum(decoder.decode(stream, *gt.shape[:2]))
     except (ValueError, OSError) as error:
-        return [f"{folder / name}: {' '.join(str(error).split())}"]
+        return [f"{folder / name}: {one_line(error)}"]
     checksums = record["checksums"]
     expected = {
         **{f"{part} checksum": checksums.get(part) for part in ("gt", "lq", "bitstream")},

@@ -8,7 +8,6 @@ read (Orbax's files have none, and what it says about damaged ones fills a scree
 """
 
 import dataclasses
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,8 +19,8 @@ import orbax.checkpoint as ocp
 from flax import traverse_util
 
 from armoe_jax.convert import check_variables, rules_of, variable_shapes
-from armoe_jax.convert.atomic import refuse_existing, written_beside
 from armoe_jax.models.build import AnyConfig, config_from_dict
+from armoe_jax.runtime.files import refuse_existing, sha256_of, utf8_path, written_beside
 from armoe_jax.runtime.json_files import read_json
 
 DESCRIPTION_FILE = "model.json"
@@ -92,8 +91,8 @@ def save_model(
     }
     with written_beside(path, overwrite=overwrite) as new:
         new.mkdir()
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(new / VARIABLES_FOLDER, _without_empty(arrays))
+        with utf8_path(new) as folder, ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(folder / VARIABLES_FOLDER, _without_empty(arrays))
         description["files_sha256"] = _digests(new / VARIABLES_FOLDER)
         text = json.dumps(description, indent=2) + "\n"
         (new / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
@@ -111,8 +110,8 @@ def load_model(path: str | Path) -> LoadedModel:
         raise FileNotFoundError(f"{path} is no model folder: it has no {DESCRIPTION_FILE}")
     model, digests = _read_description(path / DESCRIPTION_FILE)
     _check_files(path / VARIABLES_FOLDER, digests)
-    with ocp.StandardCheckpointer() as checkpointer:
-        variables = checkpointer.restore(path / VARIABLES_FOLDER)
+    with utf8_path(path) as folder, ocp.StandardCheckpointer() as checkpointer:
+        variables = checkpointer.restore(folder / VARIABLES_FOLDER)
     variables = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), variables)
     variables = _with_empty(model.config, variables)
     check_variables(rules_of(model.config), variables)
@@ -171,9 +170,7 @@ def _digests(folder: Path) -> dict[str, str]:
     """Returns the SHA-256 of every file in a folder, by its path there."""
     digests: dict[str, str] = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        digests[file.relative_to(folder).as_posix()] = digest
+        digests[file.relative_to(folder).as_posix()] = sha256_of(file)
     return digests
 
 

@@ -1,7 +1,6 @@
 """Weights of every kind: read from any checkpoint, written as any."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from armoe_jax import convert
 from armoe_jax.checkpoints import shipped, workdir
 from armoe_jax.checkpoints.folder import LoadedModel, is_model_folder, load_model, save_model
 from armoe_jax.models.build import config_from_dict
+from armoe_jax.runtime.files import sha256_of
 
 TORCH_SUFFIXES = (".pth", ".pt")
 SAFETENSORS_SUFFIX = ".safetensors"
@@ -166,9 +166,7 @@ def _state_dict(model: LoadedModel, *, constants: bool) -> dict[str, Any]:
 
 
 def _file_provenance(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"source": path.name, "sha256": digest}
+    return {"source": path.name, "sha256": sha256_of(path)}
 
 
 def _refuse_key(path: Path, key: str) -> None:

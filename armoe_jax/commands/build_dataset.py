@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> bool:
+    from armoe_jax.runtime.progress import Progress
     from input_pipeline.build import Outcome, build
-    from input_pipeline.progress import Progress
 
     sources, trees = _sources(args.source), plan_trees(args)
     if args.beam is not None:
@@ -205,8 +205,8 @@ def _means(folder: Path) -> str:
 
 
 def _verify(out: Path) -> bool:
+    from armoe_jax.runtime.progress import Progress
     from input_pipeline.manifest import load_manifest
-    from input_pipeline.progress import Progress
     from input_pipeline.verify import find_trees, verify_tree
 
     problems: list[str] = []

@@ -69,7 +69,7 @@ def _add_architecture(group: argparse._ArgumentGroup) -> None:
 def run(args: argparse.Namespace) -> int:
     """Converts; raises on bad input, in which case nothing is written."""
     from armoe_jax.checkpoints.weights import load_weights, save_weights
-    from armoe_jax.convert.atomic import refuse_existing
+    from armoe_jax.runtime.files import refuse_existing
 
     dst = Path(args.dst)
     if dst.suffix.lower() in FOREIGN_SUFFIXES:

@@ -185,8 +185,8 @@ def _model(args: argparse.Namespace, inputs: Iterable[Path | None]) -> str:
 
 
 def _pairs(paths: list[tuple[Path, Path | None]], args: argparse.Namespace) -> Iterator[Any]:
+    from armoe_jax.runtime.progress import Progress
     from input_pipeline.example import Pair
-    from input_pipeline.progress import Progress
     from input_pipeline.transforms import jpeg_round_trip
 
     with Progress(len(paths), "evaluating") as progress:

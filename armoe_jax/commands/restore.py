@@ -15,6 +15,7 @@ from armoe_jax.commands.options import (
     add_restorer_arguments,
     model_name,
 )
+from armoe_jax.runtime.errors import one_line
 from armoe_jax.video import add_arguments as add_video_arguments
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _restore_all(
     items: list[Item], args: argparse.Namespace, restorers: Restorers
 ) -> list[tuple[Item, str]]:
     """Restores files, in order for each network; returns those that failed, and why."""
-    from input_pipeline.progress import Progress
+    from armoe_jax.runtime.progress import Progress
 
     by_model: dict[str, list[Item]] = {}
     for item in items:
@@ -178,17 +179,17 @@ def _restore_group(
         try:
             opened.append((item, _open(item, overwrite=args.overwrite)))
         except (ValueError, OSError, MemoryError) as error:
-            failures.append((item, _one_line(error)))
+            failures.append((item, _reason(error)))
     try:
         _restore_opened(opened, restorer, args.quality)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if len(opened) == 1:
-            return [*failures, (opened[0][0], _one_line(error))]
+            return [*failures, (opened[0][0], _reason(error))]
         for one in opened:
             try:
                 _restore_opened([one], restorer, args.quality)
             except (ValueError, OSError, MemoryError, RuntimeError) as single_error:
-                failures.append((one[0], _one_line(single_error)))
+                failures.append((one[0], _reason(single_error)))
     return failures
 
 
@@ -233,8 +234,8 @@ def _report_failure(path: Path, message: str) -> None:
     sys.stderr.write(f"failed: {path}: {message.removeprefix(f'{path}: ')}\n")
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+def _reason(error: BaseException) -> str:
+    text = one_line(error)
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
         return "out of memory; give --tile 256 or another smaller tile"
-    return text or type(error).__name__
+    return text

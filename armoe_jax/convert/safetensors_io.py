@@ -9,10 +9,11 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType]
 
-from armoe_jax.convert.atomic import written_beside
 from armoe_jax.convert.torch_records import quote
 from armoe_jax.convert.torch_weights import strip_prefix
 from armoe_jax.models.build import AnyConfig, config_from_dict
+from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.files import written_beside
 from armoe_jax.runtime.json_files import parse_json
 
 METADATA_KEY = "armoe_jax"
@@ -46,7 +47,7 @@ def read_safetensors(path: Path) -> SafetensorsFile:
             metadata: dict[str, str] = file.metadata() or {}
         config, provenance = _parse(metadata.get(METADATA_KEY))
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+        raise ValueError(f"cannot read {path}: {one_line(error)}") from error
     return SafetensorsFile(strip_prefix(tensors), config, provenance)
 
 

@@ -25,6 +25,7 @@ from armoe_jax.convert.torch_records import (
     StorageType,
     quote,
 )
+from armoe_jax.runtime.errors import one_line
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """Longest pickle that is read; that of the full network with its buffers has 0.5 MB."""
@@ -74,8 +75,8 @@ def _opcodes(stream: io.BytesIO | mmap.mmap) -> Iterator[tuple[str, Any]]:
     except RefusedError:
         raise
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"its pickle is damaged or truncated ({line})") from error
+        why = f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(f"its pickle is damaged or truncated ({why})") from error
 
 
 class _Function(NamedTuple):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from armoe_jax.convert.atomic import written_beside
 from armoe_jax.convert.torch_records import STORAGE_DTYPES
+from armoe_jax.runtime.files import written_beside
 
 _STORAGE_CLASSES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
 _ROOT = "archive"

@@ -12,10 +12,10 @@ import numpy as np
 from flax import traverse_util
 from jax import export as jax_export
 
-from armoe_jax.convert.atomic import written_beside
 from armoe_jax.exported.runner import SYMBOLIC_BATCH, ExportInfo, load_export, write_export
 from armoe_jax.models import AnyConfig, Network, build_model, config_from_dict
 from armoe_jax.ops.tiling import check_tile
+from armoe_jax.runtime.files import written_beside
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 CHECK_TOLERANCE = 1e-4

@@ -29,6 +29,7 @@ from absl import logging
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from armoe_jax.images import libvips
+from armoe_jax.runtime.errors import one_line
 from armoe_jax.runtime.files import write_atomically
 
 FORMATS = {
@@ -182,7 +183,7 @@ def _errors_that_name(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: {error}") from error
     except _DECODE_ERRORS as error:
         unknown = isinstance(error, UnidentifiedImageError)
-        detail = "not an image, or damaged" if unknown else " ".join(str(error).split())
+        detail = "not an image, or damaged" if unknown else one_line(error)
         raise ValueError(f"{path}: cannot be read as an image: {detail}") from error
     except _STUMBLES as error:
         raise ValueError(f"{path}: cannot be read as an image: it is damaged") from error

@@ -6,6 +6,8 @@ from pathlib import Path
 import jax
 from absl import logging
 
+from armoe_jax.runtime.files import user_cache_folder
+
 VARIABLE = "ARMOE_JAX_CACHE"
 """Environment variable: a folder, or "off"."""
 
@@ -40,9 +42,3 @@ def enable(choice: str | None = None) -> Path | None:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
-
-
-def user_cache_folder() -> Path:
-    """Returns this package's folder among the user's caches (XDG_CACHE_HOME or ~/.cache)."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "armoe-jax"

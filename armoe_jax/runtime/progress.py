@@ -1,90 +1,114 @@
-"""A progress bar on a terminal, a line now and then in a log."""
+"""Progress of long work: a bar on a terminal, a line now and then in a log."""
 
 import sys
 import time
-from typing import TextIO
 
+from absl import logging
 from tqdm import tqdm
 
 LOG_INTERVAL_SECONDS = 30.0
 
 
 class Progress:
-    """Shows how far a training run is, how fast, and how long it will still take.
+    """Counts what is finished; shows its rate and the time left.
 
     Args:
-        total: Steps of the whole run.
-        initial: Steps done before (by an interrupted run).
-        images_per_step: Images of one step, for the rate.
-        stream: Where to write; stderr by default.
-        enabled: False on all processes but the first.
-        interval: Seconds between two lines where the stream is no terminal.
+        total: How much there is; None or 0 if that is not known (yet).
+        what: The work in a word or two, such as "restoring".
+        unit: What is counted, one of them.
+        initial: How much was done before, by an interrupted run.
+        images_per_unit: For a rate in images, where something else is counted.
+        enabled: False to show nothing, as on all processes but the first.
     """
 
     def __init__(
         self,
+        total: int | None,
+        what: str,
+        unit: str = "image",
         *,
-        total: int,
         initial: int = 0,
-        images_per_step: int,
-        stream: TextIO | None = None,
+        images_per_unit: int | None = None,
         enabled: bool = True,
-        interval: float = LOG_INTERVAL_SECONDS,
-    ):
-        self._stream = stream or sys.stderr
-        self._total, self._images = total, images_per_step
+    ) -> None:
+        self._total, self._what, self._unit = total, what, unit
+        self._images_per_unit = images_per_unit
         self._enabled = enabled
-        self._interval = interval
+        self._done = self._first = initial
         self._start = self._last_line = time.monotonic()
-        self._start_step = initial
         self._bar = None
-        if enabled and self._stream.isatty():
+        if enabled and sys.stderr.isatty():
             self._bar = tqdm(
-                total=total, initial=initial, unit="step", file=self._stream, dynamic_ncols=True
+                desc=what,
+                total=total,
+                initial=initial,
+                unit=unit,
+                file=sys.stderr,
+                dynamic_ncols=True,
             )
 
     def __enter__(self) -> "Progress":
         return self
 
-    def start(self) -> None:
-        """Starts the clock anew, when preparations are done."""
-        self._start = self._last_line = time.monotonic()
-
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
             self._bar.close()
 
-    def update(self, step: int, loss: float) -> None:
-        """Shows that `step` steps are done, the last with this loss."""
+    def restart_clock(self) -> None:
+        """Leaves out of the rate what took its time until now, such as compilation."""
+        self._start = self._last_line = time.monotonic()
+        self._first = self._done
+
+    def set_total(self, total: int) -> None:
+        """Sets how much there is, where that is known only after the beginning."""
+        self._total = total
+        if self._bar is not None:
+            self._bar.reset(total)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Counts more as finished.
+
+        Args:
+            count: How many.
+            note: What to show beside it, such as a loss.
+        """
+        self._done += count
         if not self._enabled:
             return
-        rate = self._rate(step)
         if self._bar is not None:
-            self._bar.set_postfix_str(
-                f"loss {loss:.5f}, {rate * self._images:.1f} images/s", refresh=False
-            )
-            self._bar.update(step - self._bar.n)
+            shown = ", ".join(filter(None, [self._images(), note]))
+            self._bar.set_postfix_str(shown, refresh=False)
+            self._bar.update(count)
             return
         now = time.monotonic()
-        if now - self._last_line >= self._interval or step == self._total:
+        if now - self._last_line >= LOG_INTERVAL_SECONDS or self._done == self._total:
             self._last_line = now
-            left = (self._total - step) / rate if rate else float("inf")
-            self._stream.write(
-                f"step {step}/{self._total}  loss {loss:.5f}  {rate * self._images:.1f} images/s  "
-                f"{format_seconds(left)} left\n"
-            )
-            self._stream.flush()
+            logging.info("%s", self._line(note))
 
-    def _rate(self, step: int) -> float:
-        """Returns steps a second since the start."""
+    def _line(self, note: str) -> str:
+        of, rate = f" of {self._total}" if self._total else "", self._rate()
+        parts = [
+            f"{self._what}: {self._done}{of} {self._unit}s",
+            self._images() or f"{rate:.2f} {self._unit}s/s",
+            f"{format_seconds((self._total - self._done) / rate)} left" if self._total else "",
+            note,
+        ]
+        return ", ".join(filter(None, parts))
+
+    def _rate(self) -> float:
+        """Returns how many a second."""
         elapsed = time.monotonic() - self._start
-        return (step - self._start_step) / elapsed if elapsed > 0 else 0.0
+        return max(self._done - self._first, 1) / max(elapsed, 1e-9)
+
+    def _images(self) -> str:
+        """Returns the rate in images, where something else is counted."""
+        if self._images_per_unit is None:
+            return ""
+        return f"{self._rate() * self._images_per_unit:.1f} images/s"
 
 
 def format_seconds(seconds: float) -> str:
     """Returns a duration as "1:02:03" or "2:03"."""
-    if seconds == float("inf"):
-        return "?"
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

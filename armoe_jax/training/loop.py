@@ -136,7 +136,7 @@ class TrainLoop:
         if not validated:
             self._finish_step(state, step)
         before: _Taken | None = None
-        self.progress.start()
+        self.progress.restart_clock()
         while step < self.plan.num_steps:
             batch = sharding.place_batch(self.prepare(next(batches)), self.mesh)
             self.trace.before_step(step)
@@ -173,7 +173,7 @@ class TrainLoop:
 
     def _look_at(self, taken: "_Taken", state: TrainState) -> None:
         """Shows the result of a step, and stops a hopeless run."""
-        self.progress.update(taken.step, float(taken.info.loss))
+        self.progress.advance(note=f"loss {float(taken.info.loss):.5f}")
         skipped = int(taken.info.skipped_in_a_row)
         if skipped < self.plan.max_skipped_in_a_row:
             return

@@ -15,6 +15,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from absl import logging
 
+from armoe_jax.runtime.files import write_atomically
+
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 TIMING_FIELDS = ("images_per_second", "seconds_per_step", "elapsed_seconds")
@@ -201,9 +203,7 @@ def cut_after(path: str | Path, step: int) -> None:
     kept = [raw for raw, line in parsed if line is not None and line["step"] <= step]
     if len(kept) == len(lines):
         return
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(b"".join(kept))
-    beside.replace(path)
+    write_atomically(path, b"".join(kept))
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:

@@ -99,9 +99,11 @@ def _open_watchers(config: Any, workdir: Path, start: int) -> Iterator[_Watchers
             num_steps=config.profile.num_steps,
         ) as trace,
         Progress(
-            total=config.train.num_steps,
+            config.train.num_steps,
+            "training",
+            "step",
             initial=start,
-            images_per_step=config.train.batch_size,
+            images_per_unit=config.train.batch_size,
             enabled=first_process,
         ) as progress,
     ):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,16 +11,14 @@ import numpy as np
 from absl import logging
 from av.error import FFmpegError
 from numpy.typing import NDArray
-from tqdm import tqdm
 
+from armoe_jax.runtime.progress import Progress
 from armoe_jax.video.container_sink import ContainerSink
 from armoe_jax.video.container_source import ContainerSource
 from armoe_jax.video.info import Picture
 from armoe_jax.video.options import RAW_SUFFIXES, VideoOptions
 from armoe_jax.video.pipeline import run_pipeline
 from armoe_jax.video.raw import RawSink, RawSource
-
-_TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 30.0  # between two lines of progress
 
 Restore = Callable[[NDArray[np.uint16]], NDArray[np.uint16]]
 
@@ -129,8 +126,7 @@ def _open_sink(
 
 def _run(source: Any, sink: Any, restorer: Restore, *, progress: bool, depth: int) -> None:
     total = source.info.num_frames or None
-    every = _TERMINAL_SECONDS if sys.stderr.isatty() else _LOG_SECONDS
-    bar = tqdm(total=total, unit="frame", disable=not progress, mininterval=every)
+    bar = Progress(total, f"restoring {sink.path.name}", "frame", enabled=progress)
 
     def transform(item: Any) -> Any:
         if not isinstance(item, Picture):
@@ -140,7 +136,7 @@ def _run(source: Any, sink: Any, restorer: Restore, *, progress: bool, depth: in
     def consume(item: Any) -> None:
         if isinstance(item, Picture):
             sink.write(item)
-            bar.update()
+            bar.advance()
         else:
             sink.mux(item)
 

@@ -30,7 +30,6 @@ from replay import first_losses
 from training_record import (
     check_first_losses,
     masked,
-    sha256_of,
     starts_of,
     summarize_evaluation,
     training_facts,
@@ -41,7 +40,7 @@ import configs
 from armoe_jax.checkpoints import shipped
 from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.checkpoints.workdir import FOLDER as CHECKPOINTS
-from armoe_jax.runtime.files import write_atomically
+from armoe_jax.runtime.files import sha256_of, write_atomically
 
 LARGEST_TOTAL = 4_000_000  # bytes of all weights together
 LARGEST_MODEL = 500_000  # parameters

@@ -1,6 +1,5 @@
 """What a training run was: the facts that are kept beside weights that come with the package."""
 
-import hashlib
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -153,9 +152,3 @@ def summarize_evaluation(report: Mapping[str, Any]) -> dict[str, Any]:
             {"gain_psnr_y": image["gain_psnr_y"], "expert": image["expert"]} for image in images
         ]
     return summary
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,4 @@
-import os
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from armoe_jax.images.io import image_size
-from input_pipeline import image_files
+from armoe_jax.runtime.files import write_atomically
 from input_pipeline.embedded import SPLITS, embedded_images
 from input_pipeline.image_files import (
     encode_png,
@@ -18,7 +16,6 @@ from input_pipeline.image_files import (
     list_images,
     read_image,
     read_rgb,
-    write_atomically,
 )
 
 
@@ -117,30 +114,6 @@ def test_jpeg_is_known_by_its_bytes(tmp_path, rgb):
     assert is_jpeg(tmp_path / "x.png")
     write_atomically(tmp_path / "x.png", encode_png(rgb))
     assert not is_jpeg(tmp_path / "x.png")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def full(self: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device", str(self))
-
-    monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space left on device"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_leftovers_of_dead_processes_are_removed(tmp_path, monkeypatch):
-    ours = image_files.temporary_name(tmp_path / "x.png")
-    ours.write_bytes(b"")
-    monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)  # above every process id of Linux
-    dead = image_files.temporary_name(tmp_path / "y.png")
-    dead.write_bytes(b"")
-    image_files.remove_leftovers(tmp_path)
-    assert list(tmp_path.iterdir()) == [ours]
 
 
 def test_embedded_splits_share_nothing():

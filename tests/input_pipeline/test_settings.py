@@ -1,6 +1,7 @@
 import ml_collections
 import pytest
 
+from armoe_jax.runtime.files import user_cache_folder
 from input_pipeline.settings import DataConfig, default_config
 
 
@@ -51,10 +52,6 @@ def test_wrong_fields_are_refused(fields, kind, message):
         DataConfig.from_mapping(fields).components()
 
 
-def test_cache_folder(monkeypatch, tmp_path):
+def test_cache_folder(tmp_path):
     assert DataConfig(cache_dir=str(tmp_path)).cache_folder() == tmp_path
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert DataConfig().cache_folder() == tmp_path / "armoe-jax"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert DataConfig().cache_folder() == tmp_path / ".cache/armoe-jax"
+    assert DataConfig().cache_folder() == user_cache_folder()

@@ -25,6 +25,7 @@ from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr
 from armoe_jax.models.quality import QualityEstimator
+from armoe_jax.runtime.files import sha256_of
 from armoe_jax.training.train import train_and_evaluate
 from configs import loading
 from input_pipeline.codecs import get_codec
@@ -42,7 +43,7 @@ def check_folder(folder):
         weights = folder / f"{name}.safetensors"
         record = json.loads((folder / f"{name}.json").read_text())
         card = (folder / f"{name}.md").read_text()
-        assert record["sha256"] == training_record.sha256_of(weights)
+        assert record["sha256"] == sha256_of(weights)
         assert card == render(record)
         assert record["sha256"] in card
         assert record["num_parameters"] == load_weights(weights).num_parameters

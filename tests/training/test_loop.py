@@ -112,7 +112,7 @@ def make_loop(tmp_path):
             checkpointer=checkpointer,
             describe=lambda step, validated: make_meta(validated=validated),
             writer=MultiWriter([recorder]),
-            progress=Progress(total=num_steps, images_per_step=8, enabled=False),
+            progress=Progress(num_steps, "training", "step", enabled=False),
             watch=watch,
             trace=window,
             prepare=lambda batch: {"lq": batch["lq"], "gt": batch["gt"]},
