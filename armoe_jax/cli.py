@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.errors import tell, write_any_name
 from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 
 COMMANDS = {
@@ -76,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; those of the process by default.
 
     Returns:
-        0 on success, 1 if some items failed, 2 on bad usage or bad input (one line on stderr).
+        0 on success, 1 if some items failed or for an error of the program (with a traceback), 2
+        on bad usage or bad input (one line on stderr), 130 if interrupted.
     """
     try:
         args = build_parser().parse_args(argv)
@@ -84,12 +85,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     try:
         return args.run(args)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        sys.stderr.write(f"armoe-jax {args.command}: {one_line(error)}\n")
-        return USAGE_ERROR
     except KeyboardInterrupt:
         sys.stderr.write(f"armoe-jax {args.command}: interrupted\n")
         return 130
+    except Exception as error:
+        return tell(error, f"armoe-jax {args.command}")
 
 
 def entry_point(command: str | None = None) -> NoReturn:
@@ -99,6 +99,7 @@ def entry_point(command: str | None = None) -> NoReturn:
         command: Sub-command that the process's arguments belong to; by default they begin with it.
     """
     restart_with_huge_pages()
+    write_any_name()
     sys.exit(main(None if command is None else [command, *sys.argv[1:]]))
 
 

@@ -11,7 +11,7 @@ from absl import app, flags, logging
 
 import configs
 from armoe_jax.cli import USAGE_ERROR
-from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.errors import one_line, tell, write_any_name
 from armoe_jax.runtime.huge_pages import restart_with_huge_pages
 
 FAILURE = 1
@@ -39,6 +39,7 @@ def main(argv: Sequence[str]) -> int:
         return _complain(ValueError(f"{one_line(error)} (see --help)"), USAGE_ERROR)
     _quiet_libraries()
     from armoe_jax.training import distributed  # imports JAX, which --help needs not
+    from armoe_jax.training.loop import NonFiniteError
 
     try:
         if _MODE.value == "train":
@@ -46,10 +47,10 @@ def main(argv: Sequence[str]) -> int:
             if distributed.is_helper():
                 logging.set_verbosity(logging.WARNING)
         return _run(config, _WORKDIR.value)
-    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
-        return _complain(error, USAGE_ERROR)
-    except (OSError, ArithmeticError) as error:
-        return _complain(error, FAILURE)
+    except (OSError, NonFiniteError) as error:
+        return _complain(error, USAGE_ERROR if isinstance(error, FileNotFoundError) else FAILURE)
+    except Exception as error:
+        return tell(error, "armoe_jax.main")
 
 
 def _run(config: Any, workdir: str) -> int:
@@ -149,6 +150,7 @@ def _tell_unless_told(late: "sys.UnraisableHookArgs") -> None:
 def entry_point() -> None:
     """Parses the command line and runs `main` under absl."""
     restart_with_huge_pages()
+    write_any_name()
     app.run(main, flags_parser=parse_flags)
 
 

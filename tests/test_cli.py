@@ -74,23 +74,34 @@ def test_bad_usage_is_one_line_and_status_2(arguments, complaint, capsys):
     assert "--help)" in err
 
 
-@pytest.mark.parametrize(
-    ("error", "line"),
-    [
-        (ValueError("value\nover two lines"), "value over two lines"),
-        (KeyError("no such key"), "no such key"),
-        (TypeError("uint8 expected"), "uint8 expected"),
-        (FileNotFoundError(2, "No such file", "x.png"), "[Errno 2] No such file: 'x.png'"),
-        (ValueError(), "ValueError"),
-    ],
-)
-def test_errors_of_commands_become_one_line(error, line, capsys, monkeypatch):
+def test_what_a_user_did_wrong_is_one_line(capsys, tmp_path):
+    assert cli.main(["convert", "absent.pth", str(tmp_path / "b.pth")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("armoe-jax convert: no checkpoint 'absent.pth'")
+    assert err.count("\n") == 1
+
+
+def test_errors_of_the_program_are_not_called_bad_usage(capsys, monkeypatch):
     def fail(_):
-        raise error
+        return int("x")
 
     monkeypatch.setattr(importlib.import_module(cli.COMMANDS["convert"]), "run", fail)
-    assert cli.main(["convert", "a.pth", "b.pth"]) == 2
-    assert capsys.readouterr().err == f"armoe-jax convert: {line}\n"
+    assert cli.main(["convert", "a.pth", "b.pth"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-2].startswith("armoe-jax convert: invalid literal for int()")
+    assert lines[-1].startswith("This is an error of the program, not of its input. Please report")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict"])
+def test_names_that_stdout_has_no_code_for(encoding, tmp_path):
+    name = os.fsdecode(b"caf\xe9-\xc3\xa9")
+    model = tmp_path / f"{name}.safetensors"
+    model.write_bytes((ROOT / "armoe_jax/weights/car_small_vvc.safetensors").read_bytes())
+    done = run("-m", "armoe_jax.cli", "convert", model, tmp_path / name, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"caf\udce9-" in done.stdout
+    assert (tmp_path / name / "model.json").is_file()
 
 
 def test_interruption_is_no_traceback(capsys, monkeypatch):

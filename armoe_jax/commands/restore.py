@@ -15,7 +15,7 @@ from armoe_jax.commands.options import (
     add_restorer_arguments,
     model_name,
 )
-from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.errors import one_line, tell_of_item
 from armoe_jax.video import add_arguments as add_video_arguments
 
 if TYPE_CHECKING:
@@ -238,4 +238,4 @@ def _reason(error: BaseException) -> str:
     text = one_line(error)
     if "RESOURCE_EXHAUSTED" in text or isinstance(error, MemoryError):
         return "out of memory; give --tile 256 or another smaller tile"
-    return text
+    return tell_of_item(error)

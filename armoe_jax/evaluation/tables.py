@@ -2,8 +2,11 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from armoe_jax.runtime.errors import printable
 
 LABELS = {
     "psnr_y": "PSNR-Y (dB)",
@@ -19,13 +22,27 @@ MISSING = "-"
 
 
 def to_csv(report: Mapping[str, Any]) -> str:
-    """Returns one line for each image and a last one, `mean`; missing values are empty."""
-    rows = [*report["images"], mean_row(report)]
+    """Returns one line for each image and a last one, `mean`; missing values are empty.
+
+    Names have escapes for what cannot be shown, and an apostrophe before what spreadsheets would
+    take for a formula.
+    """
+    images = [row | {"name": _csv_name(row["name"])} for row in report["images"]]
+    rows = [*images, mean_row(report)]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return buffer.getvalue()
+
+
+def _csv_name(name: str) -> str:
+    return printable(f"'{name}" if name.startswith(("=", "+", "-", "@")) else name)
+
+
+def _markdown_name(name: str) -> str:
+    """Returns a name with what Markdown would act on escaped; not "_" within a word."""
+    return re.sub(r"[\\`*\[\]<>|~&$]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", printable(name))
 
 
 def mean_row(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,7 +74,7 @@ def image_table(report: Mapping[str, Any]) -> str:
     header = ["image", "input PSNR-Y", "restored", "gain", "input SSIM-Y", "restored", "gain"]
     rows = []
     for row in [*report["images"], mean_row(report)]:
-        cells = [row["name"]]
+        cells = [_markdown_name(row["name"])]
         for name in ("psnr_y", "ssim_y"):
             cells += [
                 number(name, row[f"lq_{name}"]),

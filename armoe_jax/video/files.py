@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.errors import tell_of_item
 from armoe_jax.video.options import BITSTREAM_FORMATS, VideoOptions, is_video
 from armoe_jax.video.unfinished import exit_when_terminated
 
@@ -96,7 +96,7 @@ def restore_files(
                     video, target, restorer, options=options, overwrite=overwrite
                 )
             except (ValueError, OSError, MemoryError, RuntimeError) as error:
-                failures.append((video, one_line(error)))
+                failures.append((video, tell_of_item(error)))
             else:
                 report(f"{target}: {summary}\n")
     return failures

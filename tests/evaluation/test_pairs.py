@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -158,6 +159,31 @@ def test_markdown_tables(report):
     assert lines[-1].count(" - ") == 5
     assert len(image_table(report).splitlines()) == 4
     assert len({len(line) for line in lines}) == 1
+
+
+HOSTILE = {
+    "plain_name": ("plain_name", "plain_name"),
+    "a|b,c": ("a|b,c", r"a\|b,c"),
+    'say "x"': ('say "x"', 'say "x"'),
+    "=1+2": ("'=1+2", "=1+2"),
+    "-a": ("'-a", "-a"),
+    "<b>*x*</b>": ("<b>*x*</b>", r"\<b\>\*x\*\</b\>"),
+    "_[a](b)`": ("_[a](b)`", r"\_\[a\](b)\`"),
+    "two\nlines\r": (r"two\nlines\r", r"two\\nlines\\r"),
+    os.fsdecode(b"caf\xe9"): (r"caf\udce9", r"caf\\udce9"),
+}
+
+
+def test_names_in_tables_are_escaped(report):
+    rows = [report["images"][0] | {"name": name} for name in HOSTILE]
+    hostile = report | {"images": rows}
+    text = to_csv(hostile)
+    seen = [row["name"] for row in csv.DictReader(io.StringIO(text.encode().decode()))]
+    assert seen == [*(in_csv for in_csv, _ in HOSTILE.values()), "mean"]
+    lines = image_table(hostile).encode().decode().splitlines()
+    assert len(lines) == 3 + len(HOSTILE)
+    for line, (_, in_markdown) in zip(lines[2:], HOSTILE.values(), strict=False):
+        assert line.startswith(f"| {in_markdown} ")
 
 
 def test_markdown_by_hand():

@@ -16,6 +16,7 @@ from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
 from armoe_jax.evaluation.report import charts, sections
 from armoe_jax.evaluation.report.pictures import load_pictures, thumbnail_uri, to_uri
 from armoe_jax.evaluation.report.runs import Run, unique_labels
+from armoe_jax.runtime.errors import printable
 from armoe_jax.runtime.files import write_atomically
 
 DEFAULT_MAX_IMAGES = 12
@@ -85,9 +86,10 @@ def _page(title: str, runs: Sequence[Run], body: str, data: Mapping[str, Any]) -
         (here / name).read_text(encoding="utf-8")
         for name in ("template.html", "style.css", "script.js")
     )
-    # "</" would end the script element early.
-    embedded = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    subtitle = " · ".join(run.label for run in runs)
+    # A script element ends early at "</", and late after "<!--<script": no "<" is left.
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    embedded = text.replace("<", "\\u003c")
+    subtitle = " · ".join(printable(run.label) for run in runs)
     parts = {
         "TITLE": escape(title),
         "SUBTITLE": escape(subtitle),
@@ -139,7 +141,7 @@ def _run_data(
         if not {"lq", "restored"} <= set(pictures):
             continue
         image: dict[str, Any] = {
-            "name": name,
+            "name": printable(name),
             "height": pictures["restored"].shape[0],
             "width": pictures["restored"].shape[1],
             "thumbnail": thumbnail_uri(pictures["restored"]),
@@ -150,7 +152,7 @@ def _run_data(
             image["experts"] = usage.expert[:, usage.image_names.index(name)].tolist()
         images.append(image)
     return {
-        "label": run.label,
+        "label": printable(run.label),
         "images": images,
         "omitted": len(run.rows) - len(images),
         "experts": list(usage.expert_names) if usage else [],

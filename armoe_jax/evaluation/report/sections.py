@@ -14,6 +14,7 @@ from armoe_jax.evaluation.report.pictures import to_uri
 from armoe_jax.evaluation.report.runs import Run
 from armoe_jax.evaluation.tables import LABELS, number
 from armoe_jax.metrics import bd_psnr, bd_rate
+from armoe_jax.runtime.errors import printable
 
 MIN_BD_POINTS = 4
 _ARROW = '<span class="arrow" aria-hidden="true"></span>'
@@ -227,9 +228,10 @@ def _heading(name: str) -> str:
 def _row(
     name: str, label: str | None, row: Mapping[str, float | None], columns: Iterable[str], run: str
 ) -> str:
+    name, run = printable(name), printable(run)  # as in the data that the script compares with
     cells = [f"<th scope='row'>{escape(name)}</th>"]
     if label is not None:
-        cells.append(f"<td class='text'>{escape(label)}</td>")
+        cells.append(f"<td class='text'>{escape(printable(label))}</td>")
     for column in columns:
         value = row.get(column)
         if value is None:

@@ -1,6 +1,9 @@
 """The report: its data, its charts, and the page itself in a real browser."""
 
+import html
+import html.parser
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -205,6 +208,26 @@ class TestCharts:
             charts.line_chart([], x_label="", y_label="")
 
 
+class _Scripts(html.parser.HTMLParser):
+    """Collects what stands in scripts."""
+
+    def __init__(self):
+        super().__init__()
+        self.scripts, self._inside = [], False
+
+    def handle_starttag(self, tag, attrs):
+        self._inside = tag == "script"
+        if self._inside:
+            self.scripts.append("")
+
+    def handle_endtag(self, tag):
+        self._inside = False
+
+    def handle_data(self, data):
+        if self._inside:
+            self.scripts[-1] += data
+
+
 class TestPage:
     def test_loads_nothing(self, page):
         """No address of any other thing than embedded pictures and SVG's own name."""
@@ -218,6 +241,26 @@ class TestPage:
         text = page.read_text()
         assert "&lt;gamma&gt;&amp;" in text
         assert "<gamma>" not in text.split('id="data">')[0]
+
+    @pytest.mark.parametrize("name", ["c<!--<script>", os.fsdecode(b"caf\xe9"), "a\r\n</script>"])
+    def test_names_do_not_break_the_page(self, tmp_path, name):
+        file = f"{name}.png".replace("/", "")
+        for kind in ("lq", "restored"):
+            write_image(tmp_path / kind / file, np.zeros((4, 4, 3), np.uint8))
+        images = [{"name": file.removesuffix(".png"), "psnr_y": 30.0}]
+        (tmp_path / "evaluation.json").write_text(json.dumps({"images": images, "label": name}))
+        write_report(tmp_path / "r.html", [load_run(tmp_path)])
+        page = tmp_path.joinpath("r.html").read_bytes().decode()
+        reader = _Scripts()
+        reader.feed(page)
+        # As a browser cuts it: two scripts, the first of which is the data, without a "<".
+        data, code = reader.scripts
+        assert "<" not in data
+        assert code.strip().startswith('"use strict"')
+        run = json.loads(data)["runs"][0]
+        shown = html.unescape(re.search(r"data-run='([^']*)' data-image='([^']*)'", page)[2])
+        assert run["images"][0]["name"] == shown
+        assert shown.isprintable()
 
     def test_shared_originals_are_embedded_once(self, page):
         text = page.read_text()
