@@ -100,7 +100,7 @@ def weights() -> Iterator[Row]:
 def caches() -> Iterator[Row]:
     """Yields the folders that are written to without being named on a command line."""
     from armoe_jax.runtime import compilation_cache
-    from armoe_jax.runtime.compilation_cache import user_cache_folder
+    from armoe_jax.runtime.files import user_cache_folder
 
     folder = compilation_cache.enable()
     yield "programs", _folder(folder) if folder else "off: every process compiles anew"
