@@ -64,7 +64,7 @@ def test_a_run_leaves_everything_beside_it(reference):
     assert "mean" in result.stdout
     assert "compiled the training step" in result.stderr
     assert "memory of one device in MiB" in result.stderr
-    assert f"step {NUM_STEPS}/{NUM_STEPS}" in result.stderr
+    assert f"training: {NUM_STEPS} of {NUM_STEPS} steps" in result.stderr
     assert "Traceback" not in result.stderr
 
 
