@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
 
 def conv2d(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw c o"], bias: Float[Array, " o"]
@@ -23,7 +25,7 @@ def _plain_conv(
         kernel,
         window_strides=(1, 1),
         padding="SAME",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=_LAYOUT,
     )
 
 
@@ -50,34 +52,43 @@ def _gradients(
 def _cpu_gradients(
     x: Float[Array, "b h w c"], kernel: Float[Array, "kh kw c o"], dy: Float[Array, "b h w o"]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "kh kw c o"]]:
-    """The same as products: XLA's CPU convolution is some 30 times slower at the kernel's part."""
-    kh, kw, c, o = kernel.shape
-    d_kernel = (_shifting_gradient if o < c else _shifting_input)(x, dy, (kh, kw))
-    return _plain_conv(dy, kernel[::-1, ::-1].swapaxes(2, 3)), d_kernel
+    """The same, as convolutions in the one layout for which XLA's CPU compiler has a fast program.
 
+    It brings other layouts into that one outside of loops alone. Milliseconds of one core, for 3x3
+    kernels of 32 channels and four images of 64x64:
 
-def _shifting_input(
-    x: Float[Array, "b h w c"], dy: Float[Array, "b h w o"], size: tuple[int, int]
-) -> Float[Array, "kh kw c o"]:
-    """Returns the kernel's gradient as one product a tap."""
-    c, o = x.shape[-1], dy.shape[-1]
-    rows = dy.reshape(-1, o)
-    taps = [jnp.matmul(part.reshape(-1, c).T, rows) for part in _shifts(x, size)]
-    return jnp.stack(taps).reshape(*size, c, o)
-
-
-def _shifting_gradient(
-    x: Float[Array, "b h w c"], dy: Float[Array, "b h w o"], size: tuple[int, int]
-) -> Float[Array, "kh kw c o"]:
-    """Returns the kernel's gradient as one product, of all shifts of the few output channels.
-
-    Up to 15 times faster than the product for each tap where outputs are few.
+    | gradient | in this layout | in that of JAX, outside of loops | within `jax.lax.scan` |
+    |---|---|---|---|
+    | input | 3 | 3 | 128 |
+    | kernel | 4 | 4 | 331 |
     """
-    c, o = x.shape[-1], dy.shape[-1]
-    # What the tap up and left sees goes to the output down and right: the last shift comes first.
-    shifts = jnp.concatenate(_shifts(dy, size)[::-1], axis=-1)
-    taps = jnp.matmul(x.reshape(-1, c).T, shifts.reshape(-1, shifts.shape[-1]))
-    return taps.reshape(c, *size, o).transpose(1, 2, 0, 3)
+    d_x = _plain_conv(dy, kernel[::-1, ::-1].swapaxes(2, 3))
+    return d_x, _kernel_gradient(x, dy, kernel.shape[:2])
+
+
+def _kernel_gradient(
+    x: Float[Array, "b h w c"], dy: Float[Array, "b h w o"], size: tuple[int, ...]
+) -> Float[Array, "kh kw c o"]:
+    """Returns the kernel's gradient: one is seen through the other, images taking channels' place.
+
+    The wider one becomes the kernel, whose channels are the columns of a matrix product.
+    """
+    if dy.shape[-1] >= x.shape[-1]:
+        return _correlate(x, dy, size).transpose(1, 2, 0, 3)
+    return _correlate(dy, x, size)[:, ::-1, ::-1].transpose(1, 2, 3, 0)
+
+
+def _correlate(
+    x: Float[Array, "b h w c"], y: Float[Array, "b h w d"], size: tuple[int, ...]
+) -> Float[Array, "c kh kw d"]:
+    """Returns the sums of products of x, shifted by each tap, and y."""
+    return jax.lax.conv_general_dilated(
+        x.transpose(3, 1, 2, 0),
+        y.transpose(1, 2, 0, 3),
+        window_strides=(1, 1),
+        padding=[(side // 2, side // 2) for side in size],
+        dimension_numbers=_LAYOUT,
+    )
 
 
 def _shifts(x: Float[Array, "b h w c"], size: tuple[int, int]) -> list[Float[Array, "b h w c"]]:

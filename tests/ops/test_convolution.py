@@ -1,5 +1,7 @@
 """Convolutions against sums by hand and against XLA's own."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,12 +95,20 @@ def test_depthwise_and_its_gradients_equal_grouped_convolution(shape):
 
 @pytest.mark.parametrize(("channels", "features"), [(5, 2), (2, 5), (3, 3)])
 @pytest.mark.parametrize("size", [(1, 1), (3, 3), (3, 5)])
-def test_kernel_gradients_are_the_same_on_all_platforms(size, channels, features):
-    """CPU shifts the narrower side, others leave it to the compiler."""
+def test_gradients_are_the_same_on_all_platforms(size, channels, features):
     x, dy, kernel = draw((2, 5, 6, channels), (2, 5, 6, features), (*size, channels, features))
-    _, want = convolution._gradients(x, kernel, dy)
-    for gradient in (convolution._shifting_input, convolution._shifting_gradient):
-        np.testing.assert_allclose(gradient(x, dy, size), want, rtol=1e-5, atol=1e-4)
+    expected = convolution._gradients(x, kernel, dy)
+    for actual, wanted in zip(convolution._cpu_gradients(x, kernel, dy), expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-4)
+
+
+def test_on_cpu_every_convolution_has_the_layout_that_is_fast_in_loops():
+    """XLA brings no other layout into it there, and runs it some 50 times slower."""
+    x, dy, kernel = draw((2, 5, 6, 3), (2, 5, 6, 4), (3, 3, 3, 4))
+    program = jax.jit(convolution._cpu_gradients).lower(x, kernel, dy).as_text("hlo")
+    layouts = re.findall(r"convolution\(.*dim_labels=(\S+?)[,\s]", program)
+    assert layouts == ["b01f_01io->b01f"] * 2
+    assert "rhs_reversal" not in program
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 6, 3), (1, 1, 2, 4), (3, 4, 1, 1)])
