@@ -115,7 +115,8 @@ class DataConfig(Component):
         eval_jpeg_quality: Quality at which `jpeg` codes the images of `eval_gt`.
         patch_size: Side of a training patch in input pixels.
         patches_per_image: Patches cut from an image that has been read, one after the other in a
-            batch; above 1 it saves reading at the cost of variety within a batch.
+            batch; above 1 it saves reading at the cost of variety within a batch. Those of `jpeg`
+            lie side by side and are coded at once, with one quality.
         augment: Whether to flip and transpose at random.
         num_workers: Processes that read; 0 for threads of this one.
         num_threads: Threads that read, in each process.

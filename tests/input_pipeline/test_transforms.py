@@ -70,7 +70,7 @@ def test_turning_is_what_numpy_does(flip_rows, flip_columns, transpose):
 
 def test_images_smaller_than_the_patch():
     with pytest.raises(ValueError, match="image of 9x5 is smaller than the patch of 6x6"):
-        random_corner((5, 9, 3), 6, np.random.default_rng(0))
+        random_corner((5, 9, 3), (6, 6), np.random.default_rng(0))
 
 
 def test_batches_are_in_unit_range():
@@ -100,6 +100,43 @@ def test_jpeg_on_the_fly_covers_its_range(photo):
         for lq, gt in zip(patches["lq"], patches["gt"], strict=True)
     ]
     assert 0.5 < min(errors) <= max(errors) < 15
+
+
+@pytest.mark.parametrize("on_grid", [False, True])
+def test_several_jpeg_patches_are_parts_of_one_coded_region(photo, on_grid):
+    image = photo[:48, :64]
+    degradation = JPEGDegradation((20, 90), ("4:2:0",), on_grid)
+    patches = RandomPatches(size=16, count=6, augment=False, degradation=degradation)(
+        Example(image, image), np.random.default_rng(3)
+    )
+    assert len(set(patches["qp"])) == 1
+    (top, left), *others = [place_of(patch, image) for patch in patches["gt"]]
+    # Two rows of three, side by side.
+    assert others == [(top + i // 3 * 16, left + i % 3 * 16) for i in range(1, 6)]
+    if on_grid:
+        region = image[top : top + 32, left : left + 48]
+        coded = jpeg_round_trip(region, patches["qp"][0], "4:2:0")
+        for i, patch in enumerate(patches["lq"]):
+            row, column = i // 3 * 16, i % 3 * 16
+            np.testing.assert_array_equal(patch, coded[row : row + 16, column : column + 16])
+
+
+def place_of(patch: np.ndarray, image: np.ndarray) -> tuple[int, int]:
+    """Returns top and left of the only place where the image has this patch."""
+    windows = np.lib.stride_tricks.sliding_window_view(image, patch.shape)[:, :, 0]
+    (place,) = np.argwhere((windows == patch).all(axis=(2, 3, 4)))
+    return tuple(place.tolist())
+
+
+def test_jpeg_patches_of_a_small_image_come_from_several_regions():
+    image = coordinates(16, 40) * 6
+    degradation = JPEGDegradation((50, 90), ("4:4:4",))
+    patches = RandomPatches(size=16, count=5, degradation=degradation)(
+        Example(image, image), np.random.default_rng(0)
+    )
+    assert [patch.shape for patch in patches["lq"]] == [(16, 16, 3)] * 5
+    assert patches["qp"][0] == patches["qp"][1]
+    assert len(set(patches["qp"])) > 1
 
 
 def test_jpeg_on_the_fly_is_jpeg_of_the_region():
