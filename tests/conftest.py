@@ -1,5 +1,6 @@
 """Settings shared by all tests: virtual devices, shape checks, strict array rules, one cache."""
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -33,6 +34,16 @@ flags.FLAGS.mark_as_parsed()
 CHECKED = [f"armoe_jax.{room}" for room in ("experts", "metrics", "models", "ops")]
 _hook = install_import_hook(CHECKED, "beartype.beartype")
 
+# Machines that only train have none of these; their tests cannot even be collected there.
+_NEED = {
+    "av": ["video", "commands/test_restore.py"],
+    "bjontegaard": ["metrics/test_bd.py"],
+    "nbformat": ["scripts/test_notebook.py"],
+}
+collect_ignore = [
+    path for name, paths in _NEED.items() if not importlib.util.find_spec(name) for path in paths
+]
+
 TESTS = Path(__file__).parent
 SHARED = TESTS.parent.parent / "shared"
 
@@ -58,6 +69,13 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Has XLA optimize, as users do, for comparisons with the released network alone."""
-    optimized = item.get_closest_marker("parity") is not None
-    jax.config.update("jax_disable_most_optimizations", not optimized)
+    """Has XLA optimize, as users do, where the released network or a GPU is looked at.
+
+    Comparisons with the released network take float32 at its word: accelerators multiply with fewer
+    bits unless asked. Tests of a GPU are skipped where JAX does not use one.
+    """
+    parity, gpu = (item.get_closest_marker(name) is not None for name in ("parity", "gpu"))
+    jax.config.update("jax_disable_most_optimizations", not (parity or gpu))
+    jax.config.update("jax_default_matmul_precision", "highest" if parity else None)
+    if gpu and jax.default_backend() != "gpu":
+        pytest.skip("needs a GPU, and JAX_PLATFORMS=cuda,cpu")

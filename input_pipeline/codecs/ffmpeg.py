@@ -7,8 +7,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import imageio_ffmpeg  # pyright: ignore[reportMissingTypeStubs]
-
 from input_pipeline.codecs.base import CodecError
 
 TIMEOUT_S = 1800.0
@@ -26,8 +24,11 @@ def executable() -> str:
         FileNotFoundError: If there is none.
     """
     try:
+        # Here: only coding with a video codec needs it, training from images does not.
+        import imageio_ffmpeg  # pyright: ignore[reportMissingTypeStubs]
+
         path = str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
+    except (ImportError, RuntimeError) as error:
         raise FileNotFoundError(f"no ffmpeg program found: {_REMEDY}") from error
     if os.path.dirname(path) and not os.access(path, os.X_OK):
         raise FileNotFoundError(f"ffmpeg program {path} is absent or cannot be run: {_REMEDY}")
