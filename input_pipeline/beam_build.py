@@ -14,7 +14,7 @@ from pathlib import Path
 
 from armoe_jax.runtime.files import write_atomically
 from input_pipeline import manifest
-from input_pipeline.build import Job, Summary, build_item, plan
+from input_pipeline.build import Job, Summary, build_item, locked_trees, plan
 from input_pipeline.image_files import check_unique_stems
 from input_pipeline.manifest import Tree
 
@@ -46,15 +46,16 @@ def build_with_beam(
             "apache-beam is not installed; run: pip install 'armoe-jax[beam]'"
         ) from error
     check_unique_stems(list(sources))
-    jobs, finished, summary = plan(sources, trees)
-    with beam.Pipeline(options=PipelineOptions(list(pipeline_options))) as pipeline:
-        _ = (
-            pipeline
-            | "List" >> beam.Create(jobs)
-            | "Spread" >> beam.Reshuffle()
-            | "Code" >> beam.Map(code_one)
-        )
-    return _finish(jobs, trees, finished, summary)
+    with locked_trees(trees):
+        jobs, finished, summary = plan(sources, trees)
+        with beam.Pipeline(options=PipelineOptions(list(pipeline_options))) as pipeline:
+            _ = (
+                pipeline
+                | "List" >> beam.Create(jobs)
+                | "Spread" >> beam.Reshuffle()
+                | "Code" >> beam.Map(code_one)
+            )
+        return _finish(jobs, trees, finished, summary)
 
 
 def code_one(job: Job) -> str:

@@ -1,6 +1,7 @@
 """Builds trees of compressed pairs from folders of images, in parallel, resumable at any point."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -9,9 +10,7 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 from armoe_jax.metrics import psnr, ssim
@@ -22,6 +21,7 @@ from armoe_jax.runtime.files import (
     write_atomically,
     written_beside,
 )
+from armoe_jax.runtime.locks import locked
 from input_pipeline import manifest
 from input_pipeline.codecs import Codec, CodecOptions, get_codec
 from input_pipeline.codecs.base import RGB
@@ -33,7 +33,9 @@ from input_pipeline.image_files import (
     read_rgb,
 )
 from input_pipeline.manifest import Record, Tree
+from input_pipeline.workers import end_with_parent
 
+LOCK = ".lock"
 HALVE = ("none", "jpeg", "all")
 
 
@@ -104,11 +106,35 @@ def build(
     Raises:
         ValueError: If stems are not unique, a tree was built with other settings, or a tree holds
             an image that is not among the sources.
-        OSError: If nothing more can be written.
+        OSError: If nothing more can be written, or another build works in one of the folders.
     """
     check_unique_stems(list(sources))
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
+    with locked_trees(trees):
+        return _build(sources, trees, workers, on_start, on_outcome)
+
+
+@contextlib.contextmanager
+def locked_trees(trees: Sequence[Tree]) -> Generator[None]:
+    """Keeps other builds out of the trees' folders while the block runs.
+
+    Raises:
+        InUseError: Another build works in one of them.
+    """
+    with contextlib.ExitStack() as stack:
+        for tree in trees:
+            stack.enter_context(locked(tree.folder / LOCK))
+        yield
+
+
+def _build(
+    sources: Sequence[Path],
+    trees: Sequence[Tree],
+    workers: int,
+    on_start: Callable[[int], None],
+    on_outcome: Progress,
+) -> Summary:
     jobs, finished, summary = plan(sources, trees)
     on_start(len(jobs))
     for outcome in run_jobs(jobs, workers):
@@ -294,7 +320,7 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
     executor = concurrent.futures.ProcessPoolExecutor(
         min(workers, len(jobs)),
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
+        initializer=_start_worker,
     )
     try:
         futures = [executor.submit(build_item, job) for job in jobs]
@@ -309,14 +335,6 @@ def run_jobs(jobs: Sequence[Job], workers: int) -> Iterator[Outcome]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _end_with_parent() -> None:
-    """Starts a thread that ends this worker when its parent was killed."""
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()

@@ -167,7 +167,8 @@ def start(tree: Tree) -> dict[str, Record]:
         _refuse_other_settings(tree.folder, manifest, header)
     tree.records.mkdir(exist_ok=True)
     stored_header = tree.records / "header"
-    if stored_header.is_file():
+    # An empty one is what a crash left of it before it was written; it says nothing.
+    if stored_header.is_file() and stored_header.stat().st_size:
         _refuse_other_settings(tree.folder, read_json(stored_header), header)
     else:
         write_atomically(stored_header, _to_json(header))

@@ -8,8 +8,10 @@ with randomness precedes batching, and batching precedes the workers.
 """
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import overload
 
@@ -21,19 +23,29 @@ from armoe_jax.images.jpeg import encode_jpeg
 from input_pipeline.cache import cut_into_records, map_into_memory
 from input_pipeline.example import Batch, Pair
 from input_pipeline.settings import Component, DataConfig, Fields, default_config
-from input_pipeline.sources import FilePairs, PairFiles, PairSource, open_eval_files, open_source
+from input_pipeline.skipping import SkippingPairs
+from input_pipeline.sources import (
+    FilePairs,
+    PairFiles,
+    PairSource,
+    list_files,
+    open_eval_files,
+    open_source,
+)
 from input_pipeline.transforms import (
     JPEGDegradation,
     Patches,
     RandomPatches,
     collate,
 )
+from input_pipeline.workers import deaf_children, start_worker
 
 __all__ = [
     "EvalPairs",
     "TrainLoader",
     "default_config",
     "eval_pairs",
+    "list_training_set",
     "train_dataset",
     "train_loader",
 ]
@@ -93,9 +105,8 @@ def train_dataset(
 def _component_dataset(
     component: Component, config: DataConfig, scale: int, in_chans: int, *, seed: int
 ) -> grain.MapDataset[Patches]:
-    source = cached(
-        open_source(component, config, scale=scale, in_chans=in_chans), config, scale=scale
-    )
+    pairs = open_source(component, config, scale=scale, in_chans=in_chans)
+    source = cached(SkippingPairs(pairs, config.max_damaged), config, scale=scale)
     on_the_fly = component.source == "jpeg"
     patches = RandomPatches(
         size=config.patch_size,
@@ -169,16 +180,23 @@ class TrainLoader(Iterator[Batch]):
             stream = stream.mp_prefetch(
                 grain.MultiprocessingOptions(
                     num_workers=config.num_workers, per_worker_buffer_size=config.prefetch
-                )
+                ),
+                worker_init_fn=start_worker,
             )
-        self._iterator = iter(stream)
+        with deaf_children():
+            self._iterator = iter(stream)
         self._shared_memory = config.num_workers > 0
-        self._closed = False
+        self._started = self._closed = False
 
     def __next__(self) -> Batch:
         if self._closed:
             raise StopIteration
-        batch = next(self._iterator)
+        if self._started:
+            batch = next(self._iterator)
+        else:
+            with deaf_children():  # workers start with the first batch
+                batch = next(self._iterator)
+            self._started = True
         if not self._shared_memory:
             return batch
         # Workers' arrays lie in shared memory that must be gone before this process ends.
@@ -238,6 +256,37 @@ def train_loader(
         process_count=process_count,
     )
     return TrainLoader(dataset[start_step:num_steps], DataConfig.from_mapping(data_config))
+
+
+def list_training_set(data_config: Fields, *, scale: int = 1) -> dict[str, list[int] | str]:
+    """Returns what the training images are, to notice that they have changed.
+
+    Args:
+        data_config: The fields of `default_config` (those that differ from it).
+        scale: Side of gt over side of lq.
+
+    Returns:
+        Name of each pair (after the number of its component, in a mixture) -> sizes of its files
+        in bytes: paths and times differ between copies of one set. The split of a TFDS builder is
+        one entry, with the builder's checksum.
+
+    Raises:
+        KeyError, TypeError, ValueError, FileNotFoundError: As `train_dataset`.
+    """
+    config = DataConfig.from_mapping(data_config)
+    components = config.components()
+    listed: dict[str, list[int] | str] = {}
+    for number, component in enumerate(components):
+        prefix = f"{number}/" if len(components) > 1 else ""
+        if component.source == "tfds":
+            info = (Path(component.root).expanduser() / "dataset_info.json").read_bytes()
+            listed[f"{prefix}{component.split}"] = hashlib.sha256(info).hexdigest()
+            continue
+        for pair in list_files(component, config, scale=scale):
+            quality = f"@{pair.qp}" if len(component.qualities) > 1 else ""
+            files = [path for path in (pair.gt, pair.lq) if path is not None]
+            listed[f"{prefix}{pair.name}{quality}"] = [path.stat().st_size for path in files]
+    return listed
 
 
 @dataclasses.dataclass(frozen=True)

@@ -118,6 +118,8 @@ class DataConfig(Component):
             batch; above 1 it saves reading at the cost of variety within a batch. Those of `jpeg`
             lie side by side and are coded at once, with one quality.
         augment: Whether to flip and transpose at random.
+        max_damaged: Most training images, of each component and in each process, that are skipped
+            because they cannot be read; one more ends the run.
         num_workers: Processes that read; 0 for threads of this one.
         num_threads: Threads that read, in each process.
         prefetch: Batches kept ready, in each process.
@@ -136,6 +138,7 @@ class DataConfig(Component):
     patch_size: int = 64
     patches_per_image: int = 1
     augment: bool = True
+    max_damaged: int = 10
     num_workers: int = 0
     num_threads: int = 2
     prefetch: int = 4
@@ -151,8 +154,9 @@ class DataConfig(Component):
         for name in positive:
             if getattr(self, name) < 1:
                 raise ValueError(f"data.{name} is {getattr(self, name)}, expected at least 1")
-        if self.num_workers < 0:
-            raise ValueError(f"data.num_workers is {self.num_workers}, expected at least 0")
+        for name in ("num_workers", "max_damaged"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"data.{name} is {getattr(self, name)}, expected at least 0")
         if self.cache == "array_record" and self.subimage_size < self.patch_size:
             raise ValueError(
                 f"data.subimage_size is {self.subimage_size}, smaller than patch_size "

@@ -4,15 +4,15 @@ Everything that can be checked without decoding (missing folders, unpaired stems
 when a source is made; decoding errors name the file when it is read.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from armoe_jax.images.io import image_size
+from armoe_jax.runtime.locks import locked
 from input_pipeline.build import build
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.embedded import embedded_images
@@ -185,25 +185,11 @@ def embedded_tree(component: Component, cache: Path, quality: int, split: str) -
     key = hashlib.sha256(json.dumps(tree.header(), sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / "embedded" / f"{name}-{component.colors}-{key}" / split
     if not (folder / MANIFEST).is_file():
-        with _lock(folder.with_name(f"{split}.lock")):
+        with locked(folder.with_name(f"{split}.lock"), wait=True):
             summary = build(embedded_images(split), [dataclasses.replace(tree, folder=folder)])
         if summary.failures:
             raise ValueError(f"embedded images could not be coded: {summary.failures[0]}")
     return folder
-
-
-@contextlib.contextmanager
-def _lock(path: Path) -> Generator[None]:
-    """Waits until no other process holds this file; the system frees it when its holder ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except ImportError:  # Windows: two first runs at the same time are not guarded there
-            pass
-        yield
 
 
 def _folder(component: Component, cache: Path, scale: int, split: str) -> list[PairFiles]:
@@ -265,6 +251,16 @@ SOURCES: dict[str, FileLister] = {
 """Kind -> function of component, cache folder, scale and split that lists pairs of files."""
 
 
+def list_files(component: Component, config: DataConfig, *, scale: int) -> list[PairFiles]:
+    """Returns the files of a component's training pairs; not for "tfds".
+
+    Raises:
+        FileNotFoundError: If data are missing; the message names the command that builds them.
+        ValueError: If pairs do not fit together.
+    """
+    return SOURCES[component.source](component, config.cache_folder(), scale, "train")
+
+
 def open_source(
     component: Component, config: DataConfig, *, scale: int, in_chans: int
 ) -> PairSource:
@@ -279,7 +275,7 @@ def open_source(
 
         root = _required(component.root, "root", "the folder of a TFDS builder", component)
         return TfdsPairs(str(root), component.split, scale=scale, in_chans=in_chans)
-    files = SOURCES[component.source](component, config.cache_folder(), scale, "train")
+    files = list_files(component, config, scale=scale)
     halve_jpeg = component.halve_jpeg and component.source == "jpeg"
     source = FilePairs(tuple(files), scale, in_chans, halve_jpeg)
     source.check_sizes(config.patch_size)

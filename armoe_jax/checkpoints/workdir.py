@@ -6,6 +6,7 @@ configuration, data position, and a fingerprint of every array, by which damage 
 file format does not notice).
 """
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from absl import logging
 
 from armoe_jax.checkpoints import arrays
 from armoe_jax.models.build import AnyConfig, config_from_dict
+from armoe_jax.runtime.files import write_atomically
 
 PyTree = Any
 Meta = dict[str, Any]
@@ -99,6 +101,12 @@ def read_meta(manager: ocp.CheckpointManager, step: int) -> Meta:
     if not isinstance(meta, dict) or meta.get("step") != step or "fingerprints" not in meta:
         raise ValueError("its description is incomplete")
     return meta
+
+
+def write_metrics(checkpoint: Path, metrics: Mapping[str, float]) -> None:
+    """Writes validation results where Orbax's manager looks for those of a checkpoint."""
+    # Orbax itself writes them with the arrays only, which are on disk before they are validated.
+    write_atomically(checkpoint / "metrics" / "metrics", json.dumps(dict(metrics)))
 
 
 def check_fingerprints(items: Mapping[str, PyTree], meta: Meta) -> None:

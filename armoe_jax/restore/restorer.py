@@ -107,7 +107,7 @@ class Restorer:
         if coding_quality is not None:
             coding_quality = _told_quality(coding_quality, config)
         self._config = config
-        self._tile = _checked_tile(tile, overlap, config.alignment)
+        self._tile = check_tiling(tile, overlap, config.alignment)
         self._overlap = overlap
         by_image = config.mixture == "released" and bool(config.experts)
         self._route_image = route == "image" and by_image
@@ -428,7 +428,14 @@ def _told_quality(quality: float, config: AnyConfig) -> float:
     return quality
 
 
-def _checked_tile(tile: Any, overlap: int, alignment: int) -> str | int:
+def check_tiling(tile: Any, overlap: int, alignment: int) -> str | int:
+    """Returns the option `tile` of a `Restorer`; raises ValueError if it is none.
+
+    Args:
+        tile: As in `Restorer`.
+        overlap: As in `Restorer`.
+        alignment: Of the network (`config.alignment`).
+    """
     if isinstance(tile, int) and not isinstance(tile, bool):
         check_tile(tile, overlap)
         if tile % alignment:

@@ -4,6 +4,8 @@ What a checkpoint holds, and how others read it: `checkpoints.workdir`.
 """
 
 import dataclasses
+import errno
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ from armoe_jax.checkpoints.workdir import (
     open_manager,
     read_meta,
     validation_psnr,
+    write_metrics,
 )
 from armoe_jax.models.stacking import stack_like, unstack_blocks
 from armoe_jax.training.state import TrainState, as_variables
@@ -33,6 +36,20 @@ from armoe_jax.training.state import TrainState, as_variables
 PyTree = Any
 
 DAMAGED_FOLDER = "damaged_checkpoints"
+
+_PASSING_NUMBERS = {
+    getattr(errno, name)
+    for name in (
+        *("EIO", "EACCES", "EPERM", "ESTALE", "ETIMEDOUT", "EMFILE", "ENFILE", "ENOMEM", "EAGAIN"),
+        *("EBUSY", "EINTR", "ENETDOWN", "ENETUNREACH", "EHOSTDOWN", "EHOSTUNREACH", "ENOTCONN"),
+    )
+    if hasattr(errno, name)
+}
+_PASSING = re.compile(
+    "PERMISSION_DENIED|UNAVAILABLE|RESOURCE_EXHAUSTED|DEADLINE_EXCEEDED|Input/output error"
+    "|Stale file handle|Too many open files|Permission denied"
+)
+"""As TensorStore and JAX tell of them, which have no numbers."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,26 +120,23 @@ class Checkpointer:
         self,
         state: TrainState,
         meta: Mapping[str, Any],
-        *,
-        metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Starts to save the state; returns while it is being written.
 
-        An existing checkpoint of the same step is replaced.
+        A step that has a checkpoint keeps it: a run comes to a step with one state only.
 
         Args:
             state: The state on its mesh; it may be donated as soon as this returns.
             meta: What `restore` gives back; JSON values.
-            metrics: Validation results of this state, with "psnr_y".
 
         Raises:
             OSError: This or an earlier save failed; older checkpoints are intact.
         """
         step = int(state.step)
         self.wait()
+        if step in self._manager.all_steps():
+            return
         try:
-            if step in self._manager.all_steps():
-                self._manager.delete(step)
             items = _split(state)
             full_meta = dict(meta) | {
                 "step": step,
@@ -135,11 +149,31 @@ class Checkpointer:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(**args, meta=ocp.args.JsonSave(full_meta)),
-                metrics=dict(metrics or {}),
+                metrics={},
                 force=True,
             )
         except Exception as error:
             raise self._failed(f"save step {step} of", error) from error
+
+    def add_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Notes in the checkpoint of a step how good it is; waits until that is on disk.
+
+        Args:
+            step: It has been saved.
+            metrics: Validation results, with "psnr_y".
+
+        Raises:
+            OSError: They could not be written, or the save before failed.
+        """
+        self.wait()
+        if jax.process_index() == 0:
+            try:
+                write_metrics(self._workdir / FOLDER / str(step), metrics)
+            except OSError as error:
+                raise self._failed(f"add figures to step {step} as", error) from error
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"metrics of checkpoint {step}")
+        self._manager.reload()
 
     def wait(self) -> None:
         """Waits until the save in progress is on disk.
@@ -157,7 +191,8 @@ class Checkpointer:
     ) -> tuple[TrainState, Meta] | None:
         """Returns the newest undamaged state and its meta, or None if there is no checkpoint.
 
-        A damaged checkpoint is reported and moved to WORKDIR/damaged_checkpoints.
+        A damaged checkpoint is reported and moved to WORKDIR/damaged_checkpoints. One that cannot
+        be read at present stays where it is.
 
         Args:
             like: Shapes, types and shardings of the wanted state (`jax.ShapeDtypeStruct` leaves).
@@ -166,6 +201,7 @@ class Checkpointer:
 
         Raises:
             ValueError: There are checkpoints, but all are damaged; or `check` raised it.
+            OSError: The newest cannot be read at present.
         """
         damaged = []
         for step in reversed(self.steps()):
@@ -173,13 +209,17 @@ class Checkpointer:
                 meta = read_meta(self._manager, step)
                 problem = None
             except Exception as error:
+                self._refuse_passing(step, error)
                 meta, problem = {}, error
             if not _any_process(problem is not None):
                 check(meta)
                 try:
-                    return self._read_state(step, like, meta), meta
+                    state = self._read_state(step, like, meta)
                 except Exception as error:
+                    self._refuse_passing(step, error)
                     problem = error
+                else:
+                    return state, self._with_validation(step, meta)
             self._set_aside(step, problem)
             damaged.append(step)
         if damaged:
@@ -199,6 +239,19 @@ class Checkpointer:
         items = {name: arrays.restore_empty(restored[name], item) for name, item in wanted.items()}
         check_fingerprints(items, meta)
         return _join(items, like)
+
+    def _with_validation(self, step: int, meta: Meta) -> Meta:
+        return meta | {"validated": True} if self._manager.metrics(step) else meta
+
+    def _refuse_passing(self, step: int, error: Exception) -> None:
+        """Raises OSError for what may be over at the next start, and says nothing of the files."""
+        if not _is_passing(error):
+            return
+        raise OSError(
+            f"the checkpoint of step {step} in {self._workdir / FOLDER} cannot be read at present "
+            f"({one_line(error)}); it stays where it is: run the same command again when the disk "
+            "and its permissions are in order"
+        ) from error
 
     def _set_aside(self, step: int, problem: Exception | None) -> None:
         logging.error(
@@ -258,6 +311,17 @@ def _move_aside(workdir: Path, step: int) -> None:
     if target.exists():
         shutil.rmtree(target)
     (workdir / FOLDER / str(step)).rename(target)
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    """Tells failures of reading (a disk or network, permissions, memory) from damaged files."""
+    while error is not None:
+        if isinstance(error, MemoryError) or _PASSING.search(str(error)):
+            return True
+        if isinstance(error, OSError) and error.errno in _PASSING_NUMBERS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _any_process(flag: bool) -> bool:

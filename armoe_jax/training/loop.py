@@ -16,7 +16,7 @@ from armoe_jax.runtime.progress import Progress
 from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
 from armoe_jax.training.checkpointer import Checkpointer
-from armoe_jax.training.metric_writer import MultiWriter
+from armoe_jax.training.metric_writer import VALIDATION_PREFIX, MultiWriter
 from armoe_jax.training.preemption import Preempted, PreemptionWatch
 from armoe_jax.training.profiling import TraceWindow
 from armoe_jax.training.state import TrainState
@@ -43,7 +43,7 @@ class _Taken:
 
 
 class NonFiniteError(ArithmeticError):
-    """Too many steps in a row had a loss or gradients that were not finite."""
+    """Too many steps in a row had a loss, gradients or an update that were not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,19 +157,23 @@ class TrainLoop:
         return state
 
     def _finish_step(self, state: TrainState, step: int) -> None:
-        """Validates and saves what is due after a step; stops if asked to."""
-        figures = None
+        """Saves and validates what is due after a step; stops if asked to."""
         due = self.validator is not None and self.plan.validates(step)
-        if due:
-            figures = self._validate(state, step)
-        stop = self.watch.requested(step)
-        if stop or figures or self.checkpointer.is_due(step):
+        # First of all the steps taken are safe: a validation may fail, or take long.
+        if due or self.checkpointer.is_due(step):
+            self._save(state, step, validated=not due)
+        figures = self._validate(state, step) if due else None
+        if figures:
             self.writer.flush()
-            meta = self.describe(step, figures is not None or not due)
-            self.checkpointer.save(state, meta, metrics=figures)
-        if stop:
+            self.checkpointer.add_metrics(step, figures)
+        if self.watch.requested(step):
+            self._save(state, step, validated=not due)
             self.checkpointer.wait()
             raise Preempted(step, self.watch.signal_number)
+
+    def _save(self, state: TrainState, step: int, *, validated: bool) -> None:
+        self.writer.flush()
+        self.checkpointer.save(state, self.describe(step, validated))
 
     def _look_at(self, taken: "_Taken", state: TrainState) -> None:
         """Shows the result of a step, and stops a hopeless run."""
@@ -187,9 +191,10 @@ class TrainLoop:
         raise NonFiniteError(
             f"{skipped} steps in a row, up to step {taken.step}, were not finite and were skipped. "
             f"At the last one the loss was {float(taken.info.loss)}, and the gradients of "
-            f"{len(bad)} of {len(finite)} parameters were not finite ({where or 'none'}). Lower "
-            "optim.learning_rate, set optim.clip_norm or look for broken images, then run the same "
-            "command again: it continues at the last checkpoint"
+            f"{len(bad)} of {len(finite)} parameters were not finite ({where or 'none'}; the "
+            "updated parameters may have been). Lower optim.learning_rate, set optim.clip_norm or "
+            "look for broken images, then run the same command again: it continues at the last "
+            "checkpoint"
         )
 
     def _log(self, state: TrainState, step: int, steps: int) -> TrainState:
@@ -224,7 +229,9 @@ class TrainLoop:
             )
         except ValidationStopped:
             return None
-        self.writer.write_scalars(step, {f"eval/{name}": value for name, value in figures.items()})
+        self.writer.write_scalars(
+            step, {f"{VALIDATION_PREFIX}{name}": value for name, value in figures.items()}
+        )
         self.writer.write_images(step, show_samples(samples))
         logging.info(
             "step %d: PSNR-Y %.3f dB (input %.3f), SSIM-Y %.4f (input %.4f)",

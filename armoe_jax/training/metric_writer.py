@@ -19,6 +19,7 @@ from armoe_jax.runtime.files import write_atomically
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
+VALIDATION_PREFIX = "eval/"
 TIMING_FIELDS = ("images_per_second", "seconds_per_step", "elapsed_seconds")
 """Fields that differ between two equal runs; everything else in the file is reproducible."""
 
@@ -53,13 +54,14 @@ class MetricWriter(Protocol):
 class JsonLinesWriter:
     """One JSON object a line: {"step": 100, "loss": ...}; non-finite numbers become null.
 
-    Lines past `resume_step` and a line cut off by a crash are removed on opening.
+    Lines past `resume_step` and a line cut off by a crash are removed on opening; so is, of that
+    step, what a validation wrote that has to be done again (`validated=False`).
     """
 
-    def __init__(self, path: str | Path, *, resume_step: int = 0):
+    def __init__(self, path: str | Path, *, resume_step: int = 0, validated: bool = True):
         self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        cut_after(self._path, resume_step)
+        cut_after(self._path, resume_step, validated=validated)
         # Unbuffered, one write a line: a killed run leaves whole lines.
         self._file = self._path.open("ab", buffering=0)
 
@@ -159,20 +161,26 @@ class MultiWriter:
 
 
 def create_writer(
-    workdir: str | Path, *, resume_step: int = 0, tensorboard: bool = True, enabled: bool = True
+    workdir: str | Path,
+    *,
+    resume_step: int = 0,
+    validated: bool = True,
+    tensorboard: bool = True,
+    enabled: bool = True,
 ) -> MultiWriter:
     """Returns the writers of a run.
 
     Args:
         workdir: Working directory; gets metrics.jsonl and tensorboard/.
         resume_step: Step of the checkpoint the run continues from; later entries are removed.
+        validated: Whether that checkpoint's validation is complete.
         tensorboard: Whether to write TensorBoard files if tensorboardX is installed.
         enabled: False on all processes but the first, which then write nothing.
     """
     if not enabled:
         return MultiWriter([])
     writers: list[MetricWriter] = [
-        JsonLinesWriter(Path(workdir) / METRICS_FILE, resume_step=resume_step)
+        JsonLinesWriter(Path(workdir) / METRICS_FILE, resume_step=resume_step, validated=validated)
     ]
     if tensorboard and importlib.util.find_spec("tensorboardX") is None:
         logging.info("no TensorBoard files: install armoe-jax[tensorboard] to get them")
@@ -193,14 +201,25 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     return lines
 
 
-def cut_after(path: str | Path, step: int) -> None:
-    """Removes lines of later steps, and unreadable ones, from a metrics file if there is one."""
+def cut_after(path: str | Path, step: int, *, validated: bool = True) -> None:
+    """Removes lines of later steps, and unreadable ones, from a metrics file if there is one.
+
+    Args:
+        path: The file.
+        step: The last step to keep.
+        validated: Whether to keep that step's validation, too.
+    """
     path = Path(path)
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)
     parsed = [(raw, _parse(raw)) for raw in lines]
-    kept = [raw for raw, line in parsed if line is not None and line["step"] <= step]
+
+    def is_kept(line: Mapping[str, Any]) -> bool:
+        is_validation = any(name.startswith(VALIDATION_PREFIX) for name in line)
+        return line["step"] < step + (validated or not is_validation)
+
+    kept = [raw for raw, line in parsed if line is not None and is_kept(line)]
     if len(kept) == len(lines):
         return
     write_atomically(path, b"".join(kept))

@@ -93,7 +93,7 @@ def batch_shapes(config: AnyConfig, size: int, height: int, width: int) -> dict[
     return {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
 
 
-def check_objective(objective: str, jitter: float, config: AnyConfig) -> None:
+def check_objective(objective: str, config: AnyConfig) -> None:
     """Refuses an objective that is unknown, or that the network cannot have.
 
     Raises:
@@ -108,8 +108,6 @@ def check_objective(objective: str, jitter: float, config: AnyConfig) -> None:
             "train.objective is 'quality', but the network has no estimator of it; give it one "
             "with --config.model.quality_range, such as (17, 42)"
         )
-    if jitter < 0:
-        raise ValueError(f"train.quality_jitter is {jitter}; it must be 0 or more")
 
 
 def make_objective(model: Any, options: StepOptions) -> Objective:

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from armoe_jax.training.ranges import require_range
+
 Schedule = Callable[[Int[Array, ""] | int], Float[Array, ""]]
 
 
@@ -85,10 +87,8 @@ def make_schedule(config: Mapping[str, Any], num_steps: int) -> Schedule:
     Source:
         architecture.md section 13; restarts as in the multi-step schedule of BasicSR.
     """
-    base = config["learning_rate"]
-    if not base > 0:
-        raise ValueError(f"optim.learning_rate is {base}; it must be positive")
-    name = config["schedule"]
+    _check_rates(config)
+    base, name = config["learning_rate"], config["schedule"]
     if name == "multistep":
         names = ("milestones", "gamma", "restarts", "restart_weights")
         schedule = multistep(*multistep_table(base, **{key: config[key] for key in names}))
@@ -99,6 +99,14 @@ def make_schedule(config: Mapping[str, Any], num_steps: int) -> Schedule:
     else:
         raise ValueError(f"optim.schedule is {name!r}; choose 'multistep', 'cosine' or 'constant'")
     return _with_warmup(schedule, config["warmup_steps"])
+
+
+def _check_rates(config: Mapping[str, Any]) -> None:
+    for name in ("learning_rate", "gamma"):
+        require_range(f"optim.{name}", config[name], above=0)
+    for weight in config["restart_weights"]:
+        require_range("optim.restart_weights", weight, above=0)
+    require_range("optim.final_fraction", config["final_fraction"], low=0, high=1)
 
 
 def _with_warmup(schedule: Schedule, warmup_steps: int) -> Schedule:
@@ -116,13 +124,14 @@ def make_optimizer(config: Mapping[str, Any]) -> optax.GradientTransformation:
         config: The `optim` group: b1, b2, eps, clip_norm (largest global gradient norm; 0: off).
 
     Raises:
-        ValueError: clip_norm is negative.
+        ValueError: One of them is out of range.
     """
     clip_norm = config["clip_norm"]
-    if clip_norm < 0:
-        raise ValueError(
-            f"optim.clip_norm is {clip_norm}; it must be positive, or 0 for no clipping"
-        )
+    require_range("optim.clip_norm", clip_norm, low=0)
+    for name in ("b1", "b2"):
+        require_range(f"optim.{name}", config[name], low=0, below=1)
+    # In float32 a smaller one is lost beside 0, and 0 makes 0 / 0 where a gradient vanishes.
+    require_range("optim.eps", config["eps"], low=1e-30)
     # identity() keeps the state's structure the same, so that clipping can change on resuming.
     clip = optax.clip_by_global_norm(clip_norm) if clip_norm > 0 else optax.identity()
     return optax.chain(clip, optax.scale_by_adam(config["b1"], config["b2"], config["eps"]))

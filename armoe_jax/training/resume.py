@@ -1,11 +1,17 @@
 """What is saved with a state about the run, and whether a run may continue from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from armoe_jax.models import Network
+from armoe_jax.runtime.json_files import read_json
+from armoe_jax.training.run_info import write_json
+
+TRAINING_SET_FILE = "training_set.json"
+_SHOWN_NAMES = 5
 
 
 def describe_checkpoint(config: Any, model: Network, step: int, validated: bool) -> dict[str, Any]:
@@ -47,6 +53,38 @@ def make_resume_check(config: Any, model: Network) -> Callable[[Mapping[str, Any
                 )
 
     return check
+
+
+def note_training_set(workdir: Path, images: Mapping[str, Any]) -> None:
+    """Writes WORKDIR/training_set.json; warns if an earlier start of the run had other images.
+
+    Args:
+        workdir: Working directory.
+        images: Name of each training image -> what tells its versions apart; JSON values.
+    """
+    path = workdir / TRAINING_SET_FILE
+    try:
+        before = read_json(path)
+    except (OSError, ValueError):
+        before = None
+    if isinstance(before, dict):
+        changes = {
+            "new": [name for name in images if name not in before],
+            "gone": [name for name in before if name not in images],
+            "changed": [n for n in images if n in before and images[n] != before[n]],
+        }
+        told = [f"{len(names)} {how} ({_some(names)})" for how, names in changes.items() if names]
+        if told:
+            logging.warning(
+                "the training images are not those that the run began with: %s; what follows is "
+                "not what the interrupted run would have been",
+                ", ".join(told),
+            )
+    write_json(path, dict(images))
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN_NAMES]) + (", ..." if len(names) > _SHOWN_NAMES else "")
 
 
 def _data_order(config: Any) -> dict[str, Any]:

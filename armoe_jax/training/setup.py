@@ -24,6 +24,7 @@ from armoe_jax.training.objectives import (
     check_objective,
     step_batch,
 )
+from armoe_jax.training.ranges import require_range
 from armoe_jax.training.state import TrainState
 from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 from armoe_jax.training.validation import Validator, limit, parse_tile
@@ -98,6 +99,11 @@ def open_data(
     )
 
 
+def list_training_set(parts: Parts) -> dict[str, Any]:
+    """Returns what the training images are, by name; see `pipeline.list_training_set`."""
+    return pipeline.list_training_set(parts.config.data.to_dict(), scale=parts.model.config.scale)
+
+
 def place_batch(parts: Parts, batch: Mapping[str, Any]) -> PyTree:
     """Returns what the step needs of a batch of the input pipeline, spread over the mesh."""
     return sharding.place_batch(step_batch(batch, parts.model.config), parts.mesh)
@@ -137,7 +143,8 @@ def make_step_options(config: Any, model: Network) -> StepOptions:
     Raises:
         ValueError: A field is not allowed, or does not go with the network.
     """
-    check_objective(config.train.objective, config.train.quality_jitter, model.config)
+    check_objective(config.train.objective, model.config)
+    _check_ranges(config)
     weight = config.train.load_balancing_weight
     if weight is None:
         weight = SPARSE_LOAD_BALANCING_WEIGHT if model.dispatch == "capacity" else 0.0
@@ -157,6 +164,15 @@ def make_step_options(config: Any, model: Network) -> StepOptions:
         quality_jitter=config.train.quality_jitter,
         overrated=config.train.overrated,
     )
+
+
+def _check_ranges(config: Any) -> None:
+    require_range("train.ema_decay", config.train.ema_decay, low=0, below=1)
+    require_range("train.charbonnier_eps", config.train.charbonnier_eps, above=0)
+    require_range("train.quality_jitter", config.train.quality_jitter, low=0)
+    weight = config.train.load_balancing_weight
+    if weight is not None:
+        require_range("train.load_balancing_weight", weight, low=0)
 
 
 def make_loop_plan(config: Any, model: Network) -> LoopPlan:

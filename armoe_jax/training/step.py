@@ -44,9 +44,9 @@ def make_train_step(model: Any, options: StepOptions) -> Callable[..., tuple[Tra
     and "quality" (b) for a network that adapts to it. `gate_noise` (l b e)
     replaces the random noise of the gates; tests use it.
 
-    A step is skipped if its loss, the norm of its gradients or the new running statistics are not
-    finite: parameters, optimiser, averages and running statistics stay as they were; the step
-    number, and with it schedule and data, advances.
+    A step is skipped if its loss, the norm of its gradients, the new running statistics or the new
+    parameters are not finite: parameters, optimiser, averages and running statistics stay as they
+    were; the step number, and with it schedule and data, advances.
     """
 
     def step_fn(
@@ -58,8 +58,10 @@ def make_train_step(model: Any, options: StepOptions) -> Callable[..., tuple[Tra
         grads, batch_stats = jax.lax.optimization_barrier((grads, batch_stats))
         rate = options.schedule(state.step)
         norm = optax.tree.norm(grads)
-        good = jax.lax.optimization_barrier(_is_finite(outputs["loss"], norm, batch_stats))
         old, new = _old_and_new(options, state, grads, batch_stats, rate)
+        good = jax.lax.optimization_barrier(
+            _is_finite(outputs["loss"], norm, batch_stats, new["params"])
+        )
         kept = jax.tree.map(lambda n, o: jnp.where(good, n, o), new, old)
         streak = jnp.where(good, 0, state.skipped_in_a_row + 1).astype(jnp.int32)
         state = dataclasses.replace(
@@ -221,14 +223,15 @@ def _old_and_new(
 
 
 def _is_finite(
-    loss: Float[Array, ""], norm: Float[Array, ""], batch_stats: PyTree
+    loss: Float[Array, ""], norm: Float[Array, ""], batch_stats: PyTree, params: PyTree
 ) -> Bool[Array, ""]:
     """Returns whether a step may be used; a NaN or infinity anywhere makes its sum one, too.
 
-    A finite norm also keeps Adam's squares finite.
+    A finite norm also keeps Adam's squares finite; finite parameters keep their averages so.
     """
-    statistics = sum((jnp.sum(leaf) for leaf in jax.tree.leaves(batch_stats)), start=0.0)
-    return jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(statistics)
+    leaves = jax.tree.leaves((batch_stats, params))
+    total = sum((jnp.sum(leaf) for leaf in leaves), start=0.0)
+    return jnp.isfinite(loss) & jnp.isfinite(norm) & jnp.isfinite(total)
 
 
 def _step_metrics(

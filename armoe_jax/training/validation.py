@@ -1,5 +1,6 @@
 """Validation: restores the evaluation images during and after training, and measures them."""
 
+import concurrent.futures
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,9 +14,12 @@ from jaxtyping import UInt8
 from armoe_jax.evaluation.pairs import evaluate_pairs
 from armoe_jax.models import AnyConfig
 from armoe_jax.restore import Restorer
+from armoe_jax.restore.restorer import check_tiling
+from armoe_jax.training.ranges import require_range
 
 Image = UInt8[np.ndarray, "h w c"]
 FIGURES = ("psnr_y", "ssim_y", "lq_psnr_y", "lq_ssim_y")
+_READERS = 4  # threads; whole images are in memory, one a thread
 
 
 class ValidationStopped(BaseException):
@@ -42,6 +46,9 @@ class Validator:
         tile: As in `Restorer`.
         overlap: As in `Restorer`.
         num_samples: Restored images that are kept to be shown.
+
+    Raises:
+        ValueError: A setting is out of its range.
     """
 
     def __init__(
@@ -54,12 +61,35 @@ class Validator:
         overlap: int = 32,
         num_samples: int = 0,
     ):
+        check_tiling(tile, overlap, config.alignment)
+        require_range("eval.crop_border", crop_border, low=0)
+        require_range("eval.sample_images", num_samples, low=0)
         self._config = config
         self._pairs = pairs
         self._crop_border = crop_border
         self._restorer: Restorer | None = None
         self._restorer_options: dict[str, Any] = {"tile": tile, "overlap": overlap}
         self._num_samples = num_samples
+
+    def check(self) -> None:
+        """Reads this process's share of the pairs once, so that what is wrong shows at the start.
+
+        Raises:
+            ValueError: An image cannot be read, sizes do not fit, or the border leaves nothing.
+        """
+        share = range(jax.process_index(), len(self._pairs), jax.process_count())
+        with concurrent.futures.ThreadPoolExecutor(_READERS) as executor:
+            for _ in executor.map(self._check_pair, share):
+                pass
+
+    def _check_pair(self, index: int) -> None:
+        pair = self._pairs[index]
+        height, width = pair.gt.shape[:2]
+        if 2 * self._crop_border >= min(height, width):
+            raise ValueError(
+                f"eval.crop_border is {self._crop_border}, which leaves nothing of {pair.name} of "
+                f"{width}x{height} pixels"
+            )
 
     def __call__(
         self,

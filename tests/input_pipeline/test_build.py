@@ -385,6 +385,24 @@ def test_manifest_with_wrong_values(source_folder, tmp_path, change, message):
         load_manifest(tree.folder)
 
 
+def test_a_header_that_a_crash_left_empty_does_not_stop_a_build(source_folder, tmp_path):
+    tree = jpeg_tree(tmp_path / "out")
+    tree.records.mkdir(parents=True)
+    (tree.records / "header").write_bytes(b"")
+    assert build(list_images(source_folder), [tree]).built == 3
+
+
+def test_two_builds_in_one_folder_are_refused(source_folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["--source", source_folder, "--codec", "jpeg", "--quality", "40", "--out", out]
+    with build_module.locked_trees([jpeg_tree(out)]):
+        assert cli.main(["build-dataset", *map(str, arguments)]) == 2
+    (told,) = capsys.readouterr().err.splitlines()
+    assert f"{out} is in use by process {os.getpid()}" in told
+    assert list(out.iterdir()) == []
+    assert cli.main(["build-dataset", *map(str, arguments)]) == 0
+
+
 @pytest.mark.parametrize("damage", ["", "{}", "[" * 10_000])
 def test_image_with_a_damaged_record_is_coded_again(source_folder, tmp_path, damage):
     tree = jpeg_tree(tmp_path / "out")

@@ -1,5 +1,6 @@
 """Checkpoints of a small state: nothing here compiles a network."""
 
+import errno
 import json
 import shutil
 
@@ -25,8 +26,9 @@ from armoe_jax.training.checkpointer import Checkpointer, SavePlan
 def save(workdir, *steps, plan=None, ema=True, psnr=None):
     with Checkpointer(workdir, plan or SavePlan(every=1, num_steps=100)) as checkpointer:
         for step in steps:
-            figures = {"psnr_y": psnr[step]} if psnr and step in psnr else None
-            checkpointer.save(make_state(step, seed=step, ema=ema), meta(ema=ema), metrics=figures)
+            checkpointer.save(make_state(step, seed=step, ema=ema), meta(ema=ema))
+            if psnr and step in psnr:
+                checkpointer.add_metrics(step, {"psnr_y": psnr[step]})
             checkpointer.wait()
         return checkpointer.steps()
 
@@ -104,13 +106,62 @@ def test_newest_and_best_are_kept(tmp_path):
     assert kept == [2, 5, 6]
 
 
-def test_saving_a_step_again_replaces_it(tmp_path):
+def test_saving_a_step_again_leaves_its_checkpoint_alone(tmp_path):
+    """A kill between deleting and writing anew would leave nothing."""
     save(tmp_path, 3)
+    folder = tmp_path / "checkpoints" / "3"
+    files = {path: path.stat().st_ino for path in folder.rglob("*")}
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100, keep=1)) as checkpointer:
+        checkpointer.save(make_state(3, seed=3), meta(validated=False))
+    assert {path: path.stat().st_ino for path in folder.rglob("*")} == files
+
+
+def test_figures_are_added_to_a_complete_checkpoint(tmp_path):
     with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
-        checkpointer.save(make_state(3, seed=99), meta(validated=False))
+        checkpointer.save(make_state(3, seed=3), meta(validated=False))
+        checkpointer.save(make_state(4, seed=4), meta(validated=False))
+        checkpointer.add_metrics(3, {"psnr_y": 31.0})
+        checkpointer.add_metrics(4, {"psnr_y": 30.0})
     restored, saved_meta = restore(tmp_path)
+    assert saved_meta["validated"] is True
+    assert_same(restored, make_state(4, seed=4))
+    _, best = load_workdir(tmp_path)
+    np.testing.assert_array_equal(best["params"]["b"], make_state(3, seed=3).params["b"])
+
+
+def test_without_figures_a_checkpoint_is_still_to_be_validated(tmp_path):
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
+        checkpointer.save(make_state(3), meta(validated=False))
+    # As a kill in between leaves it.
+    (tmp_path / "checkpoints" / "3" / "metrics" / "metrics").unlink()
+    _, saved_meta = restore(tmp_path)
     assert saved_meta["validated"] is False
-    assert_same(restored, make_state(3, seed=99))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "Input/output error"),
+        ValueError("UNAVAILABLE: Error reading local file: Connection timed out"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("part", ["description", "arrays"])
+def test_what_cannot_be_read_at_present_stays_where_it_is(tmp_path, monkeypatch, error, part):
+    save(tmp_path, 3, 6)
+
+    def fail(*arguments):
+        raise error
+
+    with monkeypatch.context() as patched:
+        if part == "description":
+            patched.setattr("armoe_jax.training.checkpointer.read_meta", fail)
+        else:
+            patched.setattr(Checkpointer, "_read_state", fail)
+        with pytest.raises(OSError, match=r"step 6 .* cannot be read at present .* same command"):
+            restore(tmp_path)
+    assert not (tmp_path / "damaged_checkpoints").exists()
+    assert restore(tmp_path)[1]["step"] == 6
 
 
 def flip_bit(folder):

@@ -125,7 +125,11 @@ def test_batches_bring_qualities_if_the_network_wants_them(batch):
     [
         ("objective", "speed", "train.objective is 'speed'; choose one of 'restoration', "),
         ("objective", "quality", "no estimator of it; give it one with --config.model.quality_ran"),
-        ("quality_jitter", -1.0, "train.quality_jitter is -1.0; it must be 0 or more"),
+        (
+            "quality_jitter",
+            -1.0,
+            "train.quality_jitter is -1.0; it must be a finite number",
+        ),
     ],
 )
 def test_errors(field, value, message):

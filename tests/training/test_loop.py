@@ -182,11 +182,24 @@ def test_a_stop_during_validation_leaves_it_for_later(make_loop, tmp_path):
         state, meta = checkpointer.restore(shapes(make_state()))
     assert int(state.step) == 2
     assert meta["validated"] is False
-    # Continuing validates first, and replaces the checkpoint.
+    # Continuing validates first, and adds to the checkpoint.
     loop, recorder, _ = make_loop(num_steps=3, every=100, eval_every=2)
     loop.run(state, batches(), validated=meta["validated"])
     assert [step for step, scalars in recorder.scalars if "eval/psnr_y" in scalars] == [2, 3]
     assert saved_steps(tmp_path) == [2, 3]
+
+
+def test_a_failing_validation_comes_after_the_save(make_loop, tmp_path):
+    loop, *_ = make_loop(every=100, eval_every=2)
+
+    def fail(variables, *, should_stop):
+        raise ValueError("image7: cannot be read")
+
+    loop.validator = fail
+    with pytest.raises(ValueError, match="image7"):
+        loop.run(make_state(), batches(), validated=True)
+    loop.checkpointer.wait()
+    assert saved_steps(tmp_path) == [2]
 
 
 def shapes(state):

@@ -120,6 +120,20 @@ def test_sigterm_saves_first(reference, flags, cache, tmp_path):
 
 
 @pytest.mark.slow
+def test_ctrl_c_to_all_processes_saves_first(reference, flags, cache, tmp_path):
+    workdir = tmp_path / "run"
+    with_workers = [*flags, "--config.data.num_workers=2"]
+    process = runs.start(workdir, with_workers, cache, own_group=True)
+    runs.wait_for_line(process, workdir, 4)
+    assert runs.end_group(process, signal.SIGINT) == 130
+    log = Path(f"{workdir}.log").read_text()
+    assert f"saved at step {runs.steps(workdir)[-1]}; run the same command again" in log
+    assert "Traceback" not in log
+    finish(workdir, with_workers, cache)
+    assert_same_end(workdir, reference[0])
+
+
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used_on_other_devices(
     reference, flags, cache, tmp_path
 ):

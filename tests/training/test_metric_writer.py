@@ -35,6 +35,16 @@ def test_resuming_cuts_later_lines_and_a_torn_one(tmp_path):
     assert path.read_text().count("\n") == 4
 
 
+def test_a_validation_to_be_done_again_is_cut(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    lines = ['{"step": 10, "eval/psnr_y": 30.0}', '{"step": 20, "loss": 0.5}']
+    path.write_text("\n".join([*lines, '{"step": 20, "eval/psnr_y": 31.0}']) + "\n")
+    metric_writer.cut_after(path, 20)
+    assert len(read_metrics(path)) == 3
+    metric_writer.cut_after(path, 20, validated=False)
+    assert path.read_text() == "\n".join(lines) + "\n"
+
+
 def test_an_unreadable_line_is_cut(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n\xff\x00garbage\n[1]\n{"step": 2}\n')

@@ -1,3 +1,5 @@
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -90,7 +92,12 @@ def test_multistep_equals_a_walk_over_all_steps(milestones, restarts, step):
         ({"milestones": (0,)}, "must be positive and increase"),
         ({"restarts": (3,)}, "must have equal length"),
         ({"schedule": "linear"}, "choose 'multistep'"),
-        ({"learning_rate": 0.0}, "must be positive"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be a finite number, above 0"),
+        ({"learning_rate": math.inf}, "learning_rate is inf"),
+        ({"gamma": math.nan}, "gamma is nan"),
+        ({"gamma": -0.5}, "gamma is -0.5"),
+        ({"restarts": (3,), "restart_weights": (-1.0,)}, "restart_weights is -1.0"),
+        ({"final_fraction": 1.5}, "final_fraction is 1.5; .* at least 0 and at most 1"),
         ({"warmup_steps": -1}, "optim.warmup_steps is -1"),
     ],
 )
@@ -127,6 +134,19 @@ def test_clipping_does_not_change_the_states_structure():
     assert [type(s) for s in plain] == [type(s) for s in clipped]
 
 
-def test_negative_clipping_is_refused():
-    with pytest.raises(ValueError, match=r"optim.clip_norm is -1"):
-        optim.make_optimizer(config(clip_norm=-1.0))
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("clip_norm", -1.0),
+        ("clip_norm", math.nan),
+        ("b1", 1.5),
+        ("b1", -0.1),
+        ("b2", 1.0),
+        ("eps", 0.0),
+        ("eps", -1e-8),
+        ("eps", math.inf),
+    ],
+)
+def test_adam_refuses(field, value):
+    with pytest.raises(ValueError, match=rf"optim.{field} is {value}; it must be"):
+        optim.make_optimizer(config(**{field: value}))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from small_steps import (
     EXPERTS,
@@ -135,6 +136,23 @@ def test_a_step_that_is_not_finite_changes_nothing_but_counters(compiled, variab
     state, info = step(state, sharding.place_batch(batch, mesh))
     assert int(info.skipped_in_a_row) == 0
     assert not same(state.params, before.params)
+
+
+def test_an_update_that_is_not_finite_is_skipped_too(variables, batch):
+    """Loss and gradients are finite; the optimiser divides 0 by 0 for one parameter."""
+
+    def break_one(updates, params):
+        first = updates["conv_first"] | {"bias": updates["conv_first"]["bias"] * 0.0 / 0.0}
+        return updates | {"conv_first": first}
+
+    opts, mesh = make_options(optimizer=optax.stateless(break_one)), sharding.make_mesh(1)
+    state = make_state(variables, opts, mesh)
+    small = sharding.place_batch({name: images[:2] for name, images in batch.items()}, mesh)
+    state, info = compile_step(MODEL, opts, mesh, state, small)(state, small)
+    assert np.isfinite(info.loss)
+    assert int(info.skipped_in_a_row) == 1
+    assert same(state.params, variables["params"])
+    assert same(state.ema["params"], variables["params"])
 
 
 def test_skipped_steps_use_up_the_schedule_but_not_adams_count(compiled, variables, batch):

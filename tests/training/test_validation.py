@@ -26,6 +26,7 @@ class Pair:
     name: str
     lq: np.ndarray
     gt: np.ndarray
+    coding: None = None
 
 
 @pytest.fixture(scope="module")

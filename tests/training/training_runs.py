@@ -118,7 +118,13 @@ def call(
 
 
 def start(
-    workdir: Path, flags: list[str], cache: Path, *, devices: int = 1, log: str = "log"
+    workdir: Path,
+    flags: list[str],
+    cache: Path,
+    *,
+    devices: int = 1,
+    log: str = "log",
+    own_group: bool = False,
 ) -> "subprocess.Popen[str]":
     """Starts a run; its output goes to WORKDIR.LOG."""
     with Path(f"{workdir}.{log}").open("a") as stream:
@@ -129,6 +135,7 @@ def start(
             stdout=stream,
             stderr=stream,
             text=True,
+            start_new_session=own_group,
         )
 
 
@@ -160,6 +167,13 @@ def end(process: "subprocess.Popen[str]", number: int = signal.SIGKILL) -> int:
     """Sends a signal, unless the process has ended, and returns the exit status."""
     if process.poll() is None:
         process.send_signal(number)
+    return process.wait(timeout=PATIENCE)
+
+
+def end_group(process: "subprocess.Popen[str]", number: int) -> int:
+    """Sends a signal to all processes of a run that has a group, and returns the exit status."""
+    if process.poll() is None:
+        os.killpg(process.pid, number)
     return process.wait(timeout=PATIENCE)
 
 
