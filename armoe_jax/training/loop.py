@@ -191,10 +191,10 @@ class TrainLoop:
         raise NonFiniteError(
             f"{skipped} steps in a row, up to step {taken.step}, were not finite and were skipped. "
             f"At the last one the loss was {float(taken.info.loss)}, and the gradients of "
-            f"{len(bad)} of {len(finite)} parameters were not finite ({where or 'none'}; the "
-            "updated parameters may have been). Lower optim.learning_rate, set optim.clip_norm or "
-            "look for broken images, then run the same command again: it continues at the last "
-            "checkpoint"
+            f"{len(bad)} of {len(finite)} parameters were not finite ({where or 'none'}), or "
+            "parameters would not have been after the update. Lower optim.learning_rate, set "
+            "optim.clip_norm or look for broken images, then run the same command again: it "
+            "continues at the last checkpoint"
         )
 
     def _log(self, state: TrainState, step: int, steps: int) -> TrainState:
