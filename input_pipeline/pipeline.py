@@ -54,6 +54,10 @@ MIN_SHUFFLED = 8192
 """Small sources are repeated to this length before shuffling: Grain's shuffle of an index walks
 through cycles and takes a millisecond for 20 elements, but microseconds for thousands."""
 
+ENDLESS = 2**50
+"""Elements after which a source would end. A mixture's length is this by a weight: 64 bits hold it,
+as they do not where Grain repeats without end and a batch is of one element."""
+
 
 def train_dataset(
     data_config: Fields,
@@ -125,8 +129,8 @@ def _component_dataset(
         ),
     )
     repeats = max(1, math.ceil(MIN_SHUFFLED / len(source)))
-    dataset = grain.MapDataset.source(source).seed(seed)
-    return dataset.repeat(repeats).shuffle().repeat().random_map(patches)
+    dataset = grain.MapDataset.source(source).seed(seed).repeat(repeats).shuffle()
+    return dataset.repeat(ENDLESS // len(dataset)).random_map(patches)
 
 
 def cached(source: PairSource, config: DataConfig, *, scale: int = 1) -> PairSource:

@@ -181,6 +181,11 @@ def test_mixture_follows_its_weights_and_labels(config, built):
     assert abs(int(np.sum(labels == 10)) - 150) < 44
 
 
+def test_batches_of_one_element_of_a_mixture(config):
+    mixed = {**config, "mixture": ({"weight": 0.75}, {"weight": 0.25})}
+    assert batches(mixed, batch_size=1)[0]["gt"].shape == (1, 16, 16, 3)
+
+
 def test_several_patches_of_an_image(config):
     several = {**config, "patches_per_image": 2}
     batch = batches(several, batch_size=6)[0]
