@@ -22,7 +22,10 @@ COMMANDS = {
     "doctor": "armoe_jax.commands.doctor",
     "completion": "armoe_jax.commands.completion",
 }
-"""Sub-command -> module with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`."""
+"""Sub-command -> module with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`.
+
+`args.parser` is the parser of all.
+"""
 
 USAGE_ERROR = 2
 
@@ -65,7 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
         module = importlib.import_module(module_path)
         sub = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(sub)
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, parser=parser)
     return parser
 
 

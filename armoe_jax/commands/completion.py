@@ -25,11 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Prints the script."""
     import shtab
 
-    from armoe_jax.cli import build_parser
-
-    parser = build_parser()
-    _mark_paths(parser)
-    sys.stdout.write(f"{shtab.complete(parser, args.shell)}\n")
+    _mark_paths(args.parser)
+    sys.stdout.write(f"{shtab.complete(args.parser, args.shell)}\n")
     return 0
 
 
