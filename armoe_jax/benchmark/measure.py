@@ -21,6 +21,7 @@ from armoe_jax.benchmark.machine import peak_memory_bytes, reset_peak_memory
 from armoe_jax.convert import rules_of
 from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.models import AnyConfig, Network
+from armoe_jax.models.routing import count_choices
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime.memory import return_freed_memory
@@ -144,7 +145,8 @@ def measure_inference(model: Network, case: Case, *, repeats: int) -> Measuremen
     measured = _measure(prepared, run, repeats, _pixels(case))
     if not config.experts:
         return measured
-    counts = {name: int((chosen == i).sum()) for i, name in enumerate(config.experts)}
+    totals = np.asarray(count_choices(chosen, len(config.experts))).sum(axis=0)
+    counts = dict(zip(config.experts, totals.tolist(), strict=True))
     return dataclasses.replace(measured, expert_counts=counts)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from armoe_jax.checkpoints.shipped import JPEG_MODEL
+from armoe_jax.evaluation.tables import markdown
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr, ssim
 from armoe_jax.training.final_report import add_constant
@@ -96,15 +97,19 @@ def restore_photographs(
 
 def format_results(results: Sequence[Restored]) -> str:
     """Returns the figures as a table."""
-    header = f"{'photograph':<26} {'coded PSNR-Y/SSIM':>18} {'restored':>15} {'gain dB':>8}"
-    header += f" {'brightness only':>16} {'seconds':>8}"
-    lines = [header, "-" * len(header)]
+    header = [
+        "photograph",
+        "coded PSNR-Y/SSIM",
+        "restored",
+        "gain dB",
+        "brightness only",
+        "seconds",
+    ]
+    rows = []
     for row in results:
         before, after = (
             f"{figures[0]:.2f} / {figures[1]:.4f}" for figures in (row.before, row.after)
         )
-        lines.append(
-            f"{row.title:<26} {before:>18} {after:>15} {row.after[0] - row.before[0]:>+8.2f}"
-            f" {row.brightness - row.before[0]:>+16.2f} {row.seconds:>8.1f}"
-        )
-    return "\n".join(lines)
+        gains = [f"{psnr - row.before[0]:+.2f}" for psnr in (row.after[0], row.brightness)]
+        rows.append([row.title, before, after, *gains, f"{row.seconds:.1f}"])
+    return markdown(header, rows)

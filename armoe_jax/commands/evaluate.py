@@ -1,11 +1,13 @@
 """`armoe-jax evaluate`: restores coded images and compares them with the originals."""
 
 import argparse
+import dataclasses
+import functools
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from armoe_jax.checkpoints.shipped import JPEG_MODEL, model_for_image
 from armoe_jax.commands import evaluate_sequences
@@ -16,7 +18,17 @@ from armoe_jax.commands.options import (
     model_name,
 )
 
+if TYPE_CHECKING:
+    from armoe_jax.evaluation.record import Evaluation
+
 HELP = "Measure a network on originals and coded images, or JPEG coded on the fly."
+
+
+FIGURES = ("psnr_y", "ssim_y")
+"""Columns of the table of images; for JPEG also PSNR-B."""
+
+ROWS_SHOWN = 24
+"""Images that are printed at most, the worst."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,9 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from absl import logging
 
     from armoe_jax.evaluation.pairs import evaluate_pairs
-    from armoe_jax.evaluation.recording import RecordingRestorer
-    from armoe_jax.evaluation.tables import image_table, summary_table, to_csv
-    from armoe_jax.runtime.files import write_atomically
+    from armoe_jax.evaluation.recording import recording_experts
 
     logging.set_verbosity(logging.INFO)
     _check_expert_usage(args)
@@ -88,33 +98,53 @@ def run(args: argparse.Namespace) -> int:
             f"--jpeg-quality codes at the same size, but the network scales by {scale}"
         )
     published = _published(args, scale)
-    recorder = RecordingRestorer(restorer, experts=args.expert_usage)
-    report = evaluate_pairs(
-        recorder,
+    coding = _coding(args)
+    evaluation = evaluate_pairs(
+        recording_experts(restorer) if args.expert_usage else restorer,
         _pairs(paths, args),
         scale=scale,
         crop_border=args.crop_border,
         save_images=args.save_images,
         extended=True,
+        keep_going=True,
     )
-    recorder.add_to(report)
-    report |= _coding(args)
-    if published:
-        report["published"] = published
-    summary = summary_table(report)
+    evaluation = dataclasses.replace(
+        evaluation,
+        coding=coding,
+        published=published,
+        expert_names=restorer.config.experts if args.expert_usage else (),
+    )
+    coded_as_jpeg = all(lq is None or model_for_image(lq) == JPEG_MODEL for _, lq in paths)
+    _report(evaluation, args, (*FIGURES, "psnr_b") if coded_as_jpeg else FIGURES)
+    for failure in evaluation.failed:
+        sys.stderr.write(f"failed: {failure.name}: {failure.reason}\n")
+    return 1 if evaluation.failed else 0
+
+
+def _report(evaluation: "Evaluation", args: argparse.Namespace, figures: Sequence[str]) -> None:
+    """Prints the tables and writes the files that are asked for."""
+    from armoe_jax.evaluation.tables import image_table, summary_table, to_csv
+    from armoe_jax.runtime.files import write_atomically
+
+    summary = summary_table(evaluation)
     if args.json:
-        write_atomically(args.json, json.dumps(report, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
+        write_atomically(args.json, text + "\n")
     if args.csv:
-        write_atomically(args.csv, to_csv(report))
+        write_atomically(args.csv, to_csv(evaluation))
     if args.markdown:
-        write_atomically(args.markdown, f"{summary}\n\n{image_table(report)}\n")
+        every_image = image_table(evaluation, figures=figures)
+        write_atomically(args.markdown, f"{summary}\n\n{every_image}\n")
+    worst = image_table(evaluation, figures=figures, worst_first=True, most=ROWS_SHOWN)
+    left_out = len(evaluation.images) - ROWS_SHOWN
+    more = f"{left_out} better ones are left out; --csv and --markdown write all\n"
     sys.stdout.write(
-        f"{report['num_images']} images, {report['seconds_per_image']:.2f} s each (median)\n\n"
+        f"worst gain first:\n{worst}\n{more if left_out > 0 else ''}\n"
+        f"{len(evaluation.images)} images, {evaluation.seconds_per_image:.2f} s each (median)\n\n"
         f"{summary}\n"
     )
-    if published:
+    if published := evaluation.published:
         sys.stdout.write(f"\npaper: {published['set']}, {published['condition']}\n")
-    return 0
 
 
 def _published(args: argparse.Namespace, scale: int) -> dict[str, Any] | None:
@@ -184,19 +214,38 @@ def _model(args: argparse.Namespace, inputs: Iterable[Path | None]) -> str:
     return names[0]
 
 
+@dataclasses.dataclass(frozen=True)
+class _FilePair:
+    """A pair whose files are read when they are asked for: the reader of a bad one is told then."""
+
+    name: str
+    gt_path: Path
+    lq_path: Path | None
+    jpeg: tuple[int, str] | None
+
+    @functools.cached_property
+    def gt(self) -> Any:
+        """The original."""
+        return _pixels(self.gt_path)
+
+    @functools.cached_property
+    def lq(self) -> Any:
+        """The coded image, from its file or made from the original."""
+        from input_pipeline.transforms import jpeg_round_trip
+
+        if self.lq_path is not None:
+            return _pixels(self.lq_path)
+        assert self.jpeg is not None
+        return jpeg_round_trip(self.gt, *self.jpeg)
+
+
 def _pairs(paths: list[tuple[Path, Path | None]], args: argparse.Namespace) -> Iterator[Any]:
     from armoe_jax.runtime.progress import Progress
-    from input_pipeline.example import Pair
-    from input_pipeline.transforms import jpeg_round_trip
 
+    jpeg = (args.jpeg_quality, args.jpeg_subsampling) if args.jpeg_quality else None
     with Progress(len(paths), "evaluating") as progress:
-        for gt_path, lq_path in paths:
-            gt = _pixels(gt_path)
-            if lq_path is None:
-                lq = jpeg_round_trip(gt, args.jpeg_quality, args.jpeg_subsampling)
-            else:
-                lq = _pixels(lq_path)
-            yield Pair(gt_path.stem, lq, gt)
+        for gt, lq in paths:
+            yield _FilePair(gt.stem, gt, lq, jpeg)
             progress.advance()
 
 

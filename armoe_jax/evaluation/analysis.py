@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.models.moe import TO_K_INPUT
+from armoe_jax.models.routing import count_choices
 
 Forward = Callable[[Float[Array, "b h w c"]], Float[Array, "b hs ws c"]]
 
@@ -35,7 +36,7 @@ class ExpertUsage:
     @property
     def counts(self) -> Int[np.ndarray, "l e"]:
         """Images of every layer that went to every expert."""
-        return (self.expert[:, :, None] == np.arange(len(self.expert_names))).sum(axis=1)
+        return np.asarray(count_choices(self.expert, len(self.expert_names)))
 
     @property
     def shares(self) -> Float[np.ndarray, "l e"]:

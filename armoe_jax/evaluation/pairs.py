@@ -1,16 +1,19 @@
 """Measuring restored images against originals."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from armoe_jax.evaluation.record import Evaluation, Failure, ImageRecord, median_seconds
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import ms_ssim, psnr, psnr_b, ssim
 from armoe_jax.metrics.structural import MS_SSIM_MIN_SIDE, WINDOW_SIZE
-from armoe_jax.ops.resize import imresize
+from armoe_jax.ops.resize import resize_levels
+from armoe_jax.runtime.errors import tell_of_item
 
 FIGURES = ("psnr_y", "ssim_y")
 """What is always measured, of the restored image and, as `lq_...`, of the input."""
@@ -39,15 +42,23 @@ class Pair(Protocol):
         ...
 
 
+class Restored(NamedTuple):
+    """A restored image, and the expert that each layer chose for it."""
+
+    image: np.ndarray
+    expert: tuple[int, ...]
+
+
 def evaluate_pairs(
-    restore: Callable[[np.ndarray], np.ndarray],
+    restore: Callable[[np.ndarray], np.ndarray | Restored],
     pairs: Iterable[Pair],
     *,
     scale: int = 1,
     crop_border: int = 0,
     save_images: str | Path | None = None,
     extended: bool = False,
-) -> dict[str, Any]:
+    keep_going: bool = False,
+) -> Evaluation:
     """Restores every image and compares it, and the input, with the original.
 
     Inputs of super-resolution are measured after bicubic upscaling. An original that exceeds
@@ -60,55 +71,62 @@ def evaluate_pairs(
         crop_border: Pixels left out on every side before measuring.
         save_images: Folder for the restored images, `<name>.png`.
         extended: Also measure PSNR and SSIM over RGB, PSNR-B and MS-SSIM.
+        keep_going: List a pair that cannot be read, restored or measured in `failed`, instead of
+            raising.
 
     Returns:
-        A JSON-able record: `num_images`; `psnr_y`, `ssim_y`, `lq_psnr_y`, `lq_ssim_y`, means over
-        images; `images`, a list with `name` and the same figures each; with `extended` also
-        `psnr_rgb`, `ssim_rgb`, `psnr_b`, `ms_ssim`, their `lq_` forms, and `gain_...`, restored
-        minus input. None stands for an infinite value, for a figure that an image is too small
-        for (SSIM needs 11 pixels, MS-SSIM 161), and for a mean over any such.
+        The record: of each image `psnr_y`, `ssim_y` and, of the input, `lq_psnr_y`, `lq_ssim_y`;
+        with `extended` also `psnr_rgb`, `ssim_rgb`, `psnr_b`, `ms_ssim`, their `lq_` forms, and
+        `gain_...`, restored minus input. None stands for an infinite value, and for a figure that
+        an image is too small for (SSIM needs 11 pixels, MS-SSIM 161).
 
     Raises:
-        ValueError: If there are no pairs, names repeat, or sizes do not fit; the image is named.
+        ValueError: If there are no pairs (or all failed), names repeat, or sizes do not fit; the
+            image is named.
     """
     figures = FIGURES + EXTENDED_FIGURES if extended else FIGURES
-    images: dict[str, dict[str, float]] = {}
+    images: dict[str, ImageRecord] = {}
+    failed: list[Failure] = []
     for pair in pairs:
         if pair.name in images:
             raise ValueError(f"{pair.name}: two pairs have this name; names must be unique")
         try:
-            gt = _cropped_to(pair.gt, pair.lq.shape, scale)
-            restored = restore(pair.lq)
-            images[pair.name] = _measure(pair.lq, restored, gt, scale, crop_border, figures)
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"{pair.name}: {error}") from error
-        if save_images is not None:
-            write_image(Path(save_images) / f"{pair.name}.png", restored)
-    if not images:
-        raise ValueError("there are no pairs of images to evaluate")
-    rows = list(images.values())
-    means = {name: _mean(row[name] for row in rows) for name in rows[0]}
-    return {
-        "num_images": len(images),
-        **_finite(means),
-        "images": [{"name": name, **_finite(row)} for name, row in images.items()],
-    }
+            restored, record = _evaluate(restore, pair, scale, crop_border, figures)
+            if save_images is not None:
+                write_image(Path(save_images) / f"{pair.name}.png", restored)
+            images[pair.name] = record
+        except (ValueError, TypeError, OSError, MemoryError, RuntimeError) as error:
+            if keep_going:
+                failed.append(Failure(pair.name, tell_of_item(error)))
+                continue
+            if isinstance(error, ValueError | TypeError):
+                raise type(error)(f"{pair.name}: {error}") from error
+            raise
+    return Evaluation(
+        tuple(images.values()), tuple(failed), seconds_per_image=median_seconds(images.values())
+    )
 
 
-def _measure(
-    lq: np.ndarray,
-    restored: np.ndarray,
-    gt: np.ndarray,
+def _evaluate(
+    restore: Callable[[np.ndarray], np.ndarray | Restored],
+    pair: Any,  # a Pair; where types are checked at run time, that reads its files, outside `try`
     scale: int,
     crop_border: int,
     figures: tuple[str, ...],
-) -> dict[str, float]:
-    lq = _bicubic(lq, scale) if scale > 1 else lq
+) -> tuple[np.ndarray, ImageRecord]:
+    lq = pair.lq
+    gt = _cropped_to(pair.gt, lq.shape, scale)
+    start = time.perf_counter()
+    output = restore(lq)
+    seconds = time.perf_counter() - start
+    restored, expert = output if isinstance(output, Restored) else (output, ())
+    lq = resize_levels(lq, scale) if scale > 1 else lq
     row = {name: _figure(name, restored, gt, crop_border) for name in figures}
     row |= {f"lq_{name}": _figure(name, lq, gt, crop_border) for name in figures}
     if figures != FIGURES:
         row |= {f"gain_{name}": _difference(row[name], row[f"lq_{name}"]) for name in figures}
-    return row
+    finite = {name: value if math.isfinite(value) else None for name, value in row.items()}
+    return restored, ImageRecord(pair.name, finite, expert, seconds)
 
 
 def _figure(name: str, image: np.ndarray, gt: np.ndarray, crop_border: int) -> float:
@@ -129,11 +147,6 @@ def _figure(name: str, image: np.ndarray, gt: np.ndarray, crop_border: int) -> f
     return metrics[name](image, gt, crop_border=crop_border, y_only=y_only)
 
 
-def _bicubic(lq: np.ndarray, scale: int) -> np.ndarray:
-    large = imresize(lq.astype(np.float32) / 255, float(scale))
-    return np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)
-
-
 def _cropped_to(gt: np.ndarray, shape: tuple[int, ...], scale: int) -> np.ndarray:
     height, width = shape[0] * scale, shape[1] * scale
     excess = gt.shape[0] - height, gt.shape[1] - width
@@ -147,12 +160,3 @@ def _cropped_to(gt: np.ndarray, shape: tuple[int, ...], scale: int) -> np.ndarra
 
 def _difference(a: float, b: float) -> float:
     return a - b if math.isfinite(a) and math.isfinite(b) else math.nan
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
-
-
-def _finite(row: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in row.items()}

@@ -46,7 +46,8 @@ FORMATS = {
 }
 """Suffix -> Pillow's name of the format; also what folders are searched for, by every command."""
 
-DEFAULT_QUALITY = {"JPEG": 95, "AVIF": 90}
+DEFAULT_QUALITY = {"JPEG": 99, "AVIF": 90}
+"""JPEG of 95 would lose nearly all that restoring a JPEG of quality 80 gains (docs/images.md)."""
 
 _DEEP_FORMATS = ("PNG", "TIFF")
 _ALPHA_FORMATS = ("PNG", "TIFF", "WEBP", "AVIF")
@@ -133,7 +134,7 @@ def write_image(path: str | Path, picture: Picture | np.ndarray, *, quality: int
     Args:
         path: A file whose suffix is in FORMATS.
         picture: What to write; bare arrays are uint8 or uint16, (H, W) or (H, W, 3).
-        quality: 1 to 100 for JPEG, WebP and AVIF. By default JPEG 95, AVIF 90, WebP lossless.
+        quality: 1 to 100 for JPEG, WebP and AVIF. By default JPEG 99, AVIF 90, WebP lossless.
 
     Raises:
         ValueError: If the format is unknown or cannot hold the picture's alpha or 16 bits.

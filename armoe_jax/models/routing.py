@@ -26,6 +26,13 @@ MOMENTUM = 0.1
 """Weight of the newest batch in the running statistics."""
 
 
+def count_choices(
+    expert: Int[Array, "l b"] | Int[np.ndarray, "l b"], num_experts: int
+) -> Int[Array, "l e"] | Int[np.ndarray, "l e"]:
+    """Returns how many images each expert of each layer was chosen for, NumPy or JAX as given."""
+    return (expert[..., None] == np.arange(num_experts)[None, None, :]).sum(axis=1)
+
+
 @flax.struct.dataclass
 class Routing:
     """What the gates of a forward pass decided.

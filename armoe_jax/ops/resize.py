@@ -37,6 +37,18 @@ def imresize(image: Shaped[np.ndarray, "h w *c"], scale: float) -> Float[np.ndar
     return np.ascontiguousarray(_resize_axis0(rows.swapaxes(0, 1), scale).swapaxes(0, 1))
 
 
+def resize_levels(image: np.ndarray, scale: float | int) -> np.ndarray:
+    """Resizes an image of whole levels, rounded and clipped to what its dtype holds.
+
+    Args:
+        image: uint8 or uint16, (H, W) or (H, W, C).
+        scale: Output size over input size.
+    """
+    peak = np.iinfo(image.dtype).max
+    resized = imresize(image.astype(np.float32) / peak, float(scale))
+    return np.rint(np.clip(resized, 0, 1) * peak).astype(image.dtype)
+
+
 def _resize_axis0(x: np.ndarray, scale: float) -> np.ndarray:
     indices, weights = _taps(x.shape[0], scale)
     weights = weights.reshape(*weights.shape, *[1] * (x.ndim - 1))

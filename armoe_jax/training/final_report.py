@@ -1,6 +1,7 @@
 """What a training run came to: a table of figures, restored images, and a picture to look at."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from jaxtyping import Float, UInt8
 
 from armoe_jax.checkpoints.workdir import load_workdir
 from armoe_jax.evaluation.pairs import evaluate_pairs
+from armoe_jax.evaluation.record import Evaluation
+from armoe_jax.evaluation.tables import BASELINE, image_table
 from armoe_jax.images.io import write_image
 from armoe_jax.restore import Restorer
 from armoe_jax.training.run_info import write_json
@@ -25,7 +28,7 @@ REPORT_FILE = "evaluation.json"
 _BASELINE_BATCHES = 16
 
 
-def evaluate_workdir(config: Any, workdir: str | Path) -> dict[str, Any]:
+def evaluate_workdir(config: Any, workdir: str | Path) -> Evaluation:
     """Restores the configured evaluation images with a run's best checkpoint, and measures them.
 
     Writes evaluation.json, restored/NAME.png and comparison.png (input, restored, original of the
@@ -36,8 +39,8 @@ def evaluate_workdir(config: Any, workdir: str | Path) -> dict[str, Any]:
         workdir: Working directory of a training run.
 
     Returns:
-        The report of `evaluate_pairs`; with config.eval.brightness_baseline each image (and the
-        whole) also has "brightness_psnr_y", the PSNR after a constant correction of the input.
+        The record of `evaluate_pairs`; with config.eval.brightness_baseline also with the figure
+        "brightness_psnr_y", the PSNR after a constant correction of the input.
 
     Raises:
         FileNotFoundError: There is no checkpoint.
@@ -59,8 +62,8 @@ def evaluate_workdir(config: Any, workdir: str | Path) -> dict[str, Any]:
         save_images=workdir / RESTORED_FOLDER,
     )
     if config.eval.brightness_baseline and scale == 1:
-        _add_brightness_baseline(report, config, pairs, in_chans)
-    write_json(workdir / REPORT_FILE, report)
+        report = _with_brightness_baseline(report, config, pairs, in_chans)
+    write_json(workdir / REPORT_FILE, report.to_dict())
     for picture in show_samples(shown).values():
         write_image(workdir / COMPARISON_FILE, picture)
     return report
@@ -82,25 +85,15 @@ def add_constant(image: Image, correction: Float[np.ndarray, " c"]) -> Image:
     return np.clip(np.rint(image + correction), 0, 255).astype(np.uint8)
 
 
-def format_report(report: Mapping[str, Any]) -> str:
+def format_report(report: Evaluation) -> str:
     """Returns the figures as a table: input, restored, gain, and the baseline if there is one."""
-    with_baseline = "brightness_psnr_y" in report
-    header = f"{'image':<20} {'input PSNR-Y/SSIM':>18} {'restored':>14} {'gain dB':>8}"
-    if with_baseline:
-        header += f" {'brightness only':>16}"
-    lines = [header, "-" * len(header)]
-    for row in [*report["images"], {"name": "mean", **report}]:
-        line = f"{row['name'][:20]:<20} {_pair(row, 'lq_'):>18} {_pair(row):>14} "
-        line += f"{_gain(row, 'psnr_y'):>8}"
-        if with_baseline:
-            line += f" {_gain(row, 'brightness_psnr_y'):>16}"
-        lines.append(line)
-    if with_baseline:
-        lines.append(
-            "brightness only: the gain of adding one constant to each channel of the input, "
-            "estimated on the training images; the colour conversion darkens them by about that"
-        )
-    return "\n".join(lines)
+    table = image_table(report)
+    if BASELINE not in report.means:
+        return table
+    return (
+        f"{table}\nbrightness only: the gain of adding one constant to each channel of the input, "
+        "estimated on the training images; the colour conversion darkens them by about that"
+    )
 
 
 def _keep_first(
@@ -122,9 +115,9 @@ def _with_log(pairs: Sequence[Any]) -> Iterator[Any]:
         yield pair
 
 
-def _add_brightness_baseline(
-    report: dict[str, Any], config: Any, pairs: Sequence[Any], in_chans: int
-) -> None:
+def _with_brightness_baseline(
+    report: Evaluation, config: Any, pairs: Sequence[Any], in_chans: int
+) -> Evaluation:
     with pipeline.train_loader(
         config.data.to_dict(),
         batch_size=config.train.batch_size,
@@ -136,17 +129,9 @@ def _add_brightness_baseline(
     baseline = evaluate_pairs(
         lambda lq: add_constant(lq, correction), pairs, crop_border=config.eval.crop_border
     )
-    report["brightness_correction"] = [round(float(x), 4) for x in correction]
-    report["brightness_psnr_y"] = baseline["psnr_y"]
-    for image, other in zip(report["images"], baseline["images"], strict=True):
-        image["brightness_psnr_y"] = other["psnr_y"]
-
-
-def _pair(row: Mapping[str, Any], prefix: str = "") -> str:
-    psnr, ssim = row[f"{prefix}psnr_y"], row[f"{prefix}ssim_y"]
-    return f"{'inf' if psnr is None else f'{psnr:.2f}'} / {'-' if ssim is None else f'{ssim:.4f}'}"
-
-
-def _gain(row: Mapping[str, Any], name: str) -> str:
-    before, after = row["lq_psnr_y"], row[name]
-    return "-" if before is None or after is None else f"{after - before:+.2f}"
+    images = tuple(
+        dataclasses.replace(image, figures={**image.figures, BASELINE: other.figures["psnr_y"]})
+        for image, other in zip(report.images, baseline.images, strict=True)
+    )
+    levels = tuple(round(float(x), 4) for x in correction)
+    return dataclasses.replace(report, images=images, brightness_correction=levels)

@@ -9,6 +9,8 @@ import numpy as np
 from clu import metrics
 from jaxtyping import Array, Bool, Float, Int
 
+from armoe_jax.models.routing import count_choices
+
 
 @flax.struct.dataclass
 class AverageOfFinite(metrics.Metric):
@@ -90,8 +92,7 @@ def count_experts(
     expert: Int[Array, "l b"], num_experts: int, *, counted: Bool[Array, ""]
 ) -> Int[Array, "l e"]:
     """Returns how many images each expert of each layer was chosen for (0 if not `counted`)."""
-    chosen = expert[..., None] == jnp.arange(num_experts)[None, None, :]
-    return jnp.sum(chosen & counted, axis=1, dtype=jnp.int32)
+    return jnp.where(counted, count_choices(expert, num_experts), 0).astype(jnp.int32)
 
 
 def usage_fractions(counts: Int[np.ndarray, "l e"]) -> Float[np.ndarray, "l e"]:

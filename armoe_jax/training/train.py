@@ -10,6 +10,7 @@ import jax
 from absl import logging
 from clu import parameter_overview, platform
 
+from armoe_jax.evaluation.record import Evaluation
 from armoe_jax.models.stacking import unstack_blocks
 from armoe_jax.runtime.locks import locked
 from armoe_jax.runtime.progress import Progress
@@ -32,7 +33,7 @@ from armoe_jax.training.validation import Validator
 LOCK_FILE = ".lock"
 
 
-def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any] | None:
+def train_and_evaluate(config: Any, workdir: str | Path) -> Evaluation | None:
     """Trains as configured, continuing where an earlier run in the same folder stopped.
 
     Args:

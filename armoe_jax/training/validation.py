@@ -12,6 +12,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import UInt8
 
 from armoe_jax.evaluation.pairs import evaluate_pairs
+from armoe_jax.evaluation.record import ImageRecord
 from armoe_jax.models import AnyConfig
 from armoe_jax.restore import Restorer
 from armoe_jax.restore.restorer import check_tiling
@@ -130,7 +131,7 @@ class Validator:
         report = evaluate_pairs(
             restore, pairs(), scale=self._config.scale, crop_border=self._crop_border
         )
-        return _mean_over_processes(report["images"], len(self._pairs)), samples
+        return _mean_over_processes(report.images, len(self._pairs)), samples
 
     def _restorer_of(self, variables: Mapping[str, Any]) -> Restorer:
         """Returns a restorer that shares what earlier validations have compiled."""
@@ -172,13 +173,13 @@ def _fit(lq: np.ndarray, gt: np.ndarray) -> np.ndarray:
     return np.repeat(np.repeat(lq, factor, axis=0), factor, axis=1) if factor > 1 else lq
 
 
-def _mean_over_processes(images: Sequence[Mapping[str, Any]], count: int) -> dict[str, float]:
+def _mean_over_processes(images: Sequence[ImageRecord], count: int) -> dict[str, float]:
     """Returns the mean of each figure over the images of all processes.
 
     An identical pair has infinite PSNR (null in the report), and so has then the mean.
     """
     values = np.array(
-        [[_number(image[name]) for name in FIGURES] for image in images], np.float64
+        [[_number(image.figures[name]) for name in FIGURES] for image in images], np.float64
     ).reshape(-1, len(FIGURES))
     total = values.sum(axis=0)
     if jax.process_count() > 1:

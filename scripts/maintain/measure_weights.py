@@ -20,6 +20,7 @@ from armoe_jax import cli
 from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.checkpoints.shipped import CODEC_MODEL, JPEG_MODEL
 from armoe_jax.checkpoints.weights import load_weights
+from armoe_jax.evaluation.record import Evaluation
 from armoe_jax.evaluation.tables import overview_table, usage_table
 from armoe_jax.runtime.files import write_atomically
 
@@ -85,9 +86,10 @@ def without_mixture(checkpoint: str, folder: Path) -> str:
 
 
 def _write_tables(out: Path, names: list[str]) -> None:
-    reports = [json.loads((out / f"{name}.json").read_text()) for name in names]
-    tables = [overview_table(reports)]
-    used = [report for report in reports if "expert_names" in report]
+    records = [json.loads((out / f"{name}.json").read_text()) for name in names]
+    evaluations = [Evaluation.from_dict(record) for record in records]
+    tables = [overview_table(evaluations)]
+    used = [evaluation for evaluation in evaluations if evaluation.expert_names]
     tables += [usage_table(used)] if used else []
     text = "\n\n".join(tables) + "\n"
     write_atomically(out / "tables.md", text)

@@ -5,7 +5,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from armoe_jax.evaluation.tables import condition, markdown, number, usage_table
+from armoe_jax.evaluation.record import Evaluation, condition
+from armoe_jax.evaluation.tables import markdown, number, usage_table
 
 TEMPLATE = string.Template("""\
 # $name
@@ -186,6 +187,6 @@ def _results(results: Sequence[Mapping[str, Any]]) -> str:
         ]
         for row in results
     ]
-    used = [row for row in results if "expert_names" in row]
+    used = [Evaluation.from_dict(row) for row in results if "expert_names" in row]
     usage = f"\n\nImages in percent for each expert:\n\n{usage_table(used)}" if used else ""
     return markdown(header, rows) + usage

@@ -1,8 +1,6 @@
-"""`armoe-jax restore` and `armoe-jax evaluate` on real files, and as real processes."""
+"""`armoe-jax restore` on real files, and as a real process."""
 
 import dataclasses
-import io
-import json
 import os
 import subprocess
 import sys
@@ -16,41 +14,13 @@ from PIL import Image, ImageCms
 
 from armoe_jax import load_pretrained
 from armoe_jax.checkpoints.folder import LoadedModel
-from armoe_jax.checkpoints.shipped import shipped_names
 from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.cli import main
 from armoe_jax.commands import restore as restore_command
 from armoe_jax.images.io import Picture, read_image, write_image
-from armoe_jax.metrics import psnr
-from armoe_jax.models import ARMoEConfig, build_model
+from armoe_jax.models import build_model
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-CONFIG = ARMoEConfig(
-    embed_dim=32,
-    depth=(1,),
-    num_heads=(2,),
-    mlp_ratio=1.0,
-    split_size=(4, 4),
-    global_skip=True,
-)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A small network that changes every pixel a little."""
-    x = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
-    shapes = jax.eval_shape(build_model(CONFIG).init, jax.random.key(0), x)
-    rng = np.random.default_rng(0)
-    variables = jax.tree.map(lambda s: rng.uniform(0.01, 0.05, s.shape).astype("float32"), shapes)
-    path = tmp_path_factory.mktemp("checkpoint") / "small.safetensors"
-    save_weights(path, LoadedModel(CONFIG, variables, {}))
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def restorer(checkpoint):
-    return load_pretrained(checkpoint)
 
 
 def picture(height=12, width=16, seed=0):
@@ -185,47 +155,6 @@ def test_missing_shipped_weights_are_explained(tmp_path, monkeypatch, capsys):
     assert "'car_small_vvc'" in capsys.readouterr().err
 
 
-def test_evaluate_writes_json_csv_markdown_and_images(tmp_path, checkpoint, restorer, capsys):
-    for i in range(2):
-        write_image(tmp_path / "kodak24" / f"{i}.png", picture(seed=i))
-        write_image(tmp_path / "lq" / f"{i}.webp", picture(seed=i) // 2)
-    files = {name: tmp_path / f"report.{name}" for name in ("json", "csv", "markdown")}
-    arguments = ["--gt", tmp_path / "kodak24", "--lq", tmp_path / "lq", "--checkpoint", checkpoint]
-    arguments += [part for name, path in files.items() for part in (f"--{name}", path)]
-    arguments += ["--save-images", tmp_path / "saved", "--crop-border", 0, "--qp", 27]
-    assert main(["evaluate", *map(str, arguments)]) == 0
-    report = json.loads(files["json"].read_text())
-    assert report["num_images"] == 2
-    assert [image["name"] for image in report["images"]] == ["0", "1"]
-    assert {"psnr_y", "ssim_y", "lq_psnr_y", "lq_ssim_y"} <= set(report)
-    assert report["published"]["psnr_y"] == 39.56
-    assert files["csv"].read_text().count("\n") == 4
-    assert "paper: ARMoE" in files["markdown"].read_text()
-    np.testing.assert_array_equal(
-        read_image(tmp_path / "saved" / "1.png").pixels, restorer(picture(seed=1) // 2)
-    )
-    out = capsys.readouterr().out
-    assert "PSNR-Y (dB)" in out
-    assert "VTM-20.0 all-intra, QP 27" in out
-
-
-def test_evaluate_refuses_what_does_not_match(tmp_path, checkpoint, capsys):
-    write_image(tmp_path / "gt" / "a.png", picture())
-    write_image(tmp_path / "gt" / "b.png", picture())
-    write_image(tmp_path / "lq" / "a.png", picture())
-    arguments = ["evaluate", "--gt", str(tmp_path / "gt"), "--lq", str(tmp_path / "lq")]
-    arguments += ["--checkpoint", checkpoint]
-    assert main(arguments) == 2
-    assert "b.png has no input" in capsys.readouterr().err
-    write_image(tmp_path / "lq" / "b.png", picture().astype(np.uint16))
-    assert main(arguments) == 2
-    assert "uint16" in capsys.readouterr().err
-    assert main([*arguments, "--set", "nonsense"]) == 2
-    assert "no published figures" in capsys.readouterr().err
-    assert main([*arguments, "--set", "kodak24", "--qp", "30"]) == 2
-    assert "QP 30" in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_real_processes_and_the_persistent_cache(tmp_path, checkpoint):
     Image.fromarray(picture()).save(tmp_path / "a.png")
@@ -248,23 +177,6 @@ def test_real_processes_and_the_persistent_cache(tmp_path, checkpoint):
         path for path in entries if path.name.endswith("-cache")
     }
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()
-
-
-@pytest.fixture
-def shipped(tmp_path, monkeypatch, checkpoint):
-    """An installation with weights for both purposes; which of them ran shows in the pixels."""
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    monkeypatch.setattr("armoe_jax.checkpoints.shipped.WEIGHTS_FOLDER", folder)
-    model = load_weights(checkpoint)
-    for name, change in (("car_small_vvc", 0.04), ("car_small_jpeg", -0.04)):  # 10 gray levels
-        last = {"kernel": np.zeros((3, 3, 64, 3), "f4"), "bias": np.full(3, change, "f4")}
-        params = model.variables["params"] | {"conv_last": last}
-        variables = model.variables | {"params": params}
-        save_weights(
-            folder / f"{name}.safetensors", dataclasses.replace(model, variables=variables)
-        )
-    return {name: load_pretrained(name) for name in shipped_names()}
 
 
 def test_shipped_weights_are_chosen_by_what_a_file_is(tmp_path, shipped, caplog):
@@ -327,71 +239,47 @@ def test_videos_are_told_apart_by_their_codec(tmp_path, shipped, caplog):
     assert "car_small_vvc" in caplog.text
 
 
-class TestEvaluateOnTheFly:
-    def evaluate(self, *arguments):
-        return main(["evaluate", *map(str, arguments)])
+def test_options_that_one_network_refuses_fail_its_files_alone(tmp_path, shipped, capsys):
+    """The weights for JPEG here adapt to no quality, so --coded-at is nothing to them."""
+    write_image(tmp_path / "in" / "a.png", picture())
+    write_image(tmp_path / "in" / "b.jpg", picture())
+    out = tmp_path / "out"
+    vvc = tmp_path / "weights" / "car_small_vvc.safetensors"
+    model = adaptive(load_weights(vvc).config)
+    vvc.unlink()
+    save_weights(vvc, model)
+    assert run(tmp_path / "in", "-o", out, "--coded-at", 37) == 1
+    captured = capsys.readouterr()
+    assert [path.name for path in out.iterdir()] == ["a.png"]
+    assert "restored 1 of 2 images" in captured.out
+    assert "b.jpg: car_small_jpeg: coding_quality is 37.0, but this network" in captured.err
+    # Where no network takes it, it is bad usage.
+    assert run(tmp_path / "in" / "b.jpg", "-o", tmp_path / "c.png", "--coded-at", 37) == 2
 
-    def test_jpeg_inputs_are_made_from_the_originals(self, tmp_path, shipped, capsys):
-        write_image(tmp_path / "gt" / "a.png", picture(32, 48))
-        record = tmp_path / "report.json"
-        arguments = ["--gt", tmp_path / "gt", "--jpeg-quality", 30, "--json", record]
-        arguments += ["--save-images", tmp_path / "saved"]
-        assert self.evaluate(*arguments, "--jpeg-subsampling", "4:4:4") == 0
-        with io.BytesIO() as coded:
-            Image.fromarray(picture(32, 48)).save(coded, "JPEG", quality=30, subsampling="4:4:4")
-            lq = np.asarray(Image.open(coded))
-        report = json.loads(record.read_text())
-        assert (report["codec"], report["qp"]) == ("jpeg", 30)
-        assert report["settings"] == {"subsampling": "4:4:4"}
-        assert report["lq_psnr_y"] == psnr(lq, picture(32, 48))
-        saved = read_image(tmp_path / "saved" / "a.png").pixels
-        np.testing.assert_array_equal(saved, shipped["car_small_jpeg"](lq))
-        assert report["seconds_per_image"] > 0
-        assert " s each (median)" in capsys.readouterr().out
 
-    def test_expert_usage(self, tmp_path, shipped):
-        for i in range(3):
-            write_image(tmp_path / "gt" / f"{i}.png", picture(20, 15, seed=i))
-        arguments = ["--gt", tmp_path / "gt", "--lq", tmp_path / "gt"]
-        plain, usage, csv = (tmp_path / name for name in ("plain.json", "usage.json", "u.csv"))
-        assert self.evaluate(*arguments, "--json", plain) == 0
-        assert self.evaluate(*arguments, "--json", usage, "--expert-usage", "--csv", csv) == 0
-        plain, usage = json.loads(plain.read_text()), json.loads(usage.read_text())
-        # Odd width and all: recording changes no pixel.
-        rows = [{k: v for k, v in image.items() if k != "expert"} for image in usage["images"]]
-        assert rows == plain["images"]
-        assert usage["expert_names"] == ["dct", "fft", "haar", "swt"]
-        restorer = shipped["car_small_vvc"]
-        for i, image in enumerate(usage["images"]):
-            x = jnp.asarray(picture(20, 15, seed=i)[None] / np.float32(255))
-            routing = restorer.apply(x, return_routing=True)[1]
-            assert image["expert"] == np.asarray(routing.expert)[:, 0].tolist()
-        assert csv.read_text().splitlines()[1].endswith(f",{usage['images'][0]['expert']}")
+def adaptive(config):
+    """Returns a network that estimates the quality, or is told."""
+    config = dataclasses.replace(config, quality_range=(51.0, 0.0))
+    x = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), x)
+    variables = jax.tree.map(lambda s: np.full(s.shape, 0.02, "float32"), shapes)
+    return LoadedModel(config, variables, {})
 
-    def test_a_built_tree_says_what_it_was_coded_with(self, tmp_path, shipped):
-        write_image(tmp_path / "originals" / "a.png", picture(32, 48))
-        tree = tmp_path / "tree"
-        words = ["--source", tmp_path / "originals", "--codec", "jpeg", "--quality", 40]
-        assert main(["build-dataset", *map(str, [*words, "--out", tree])]) == 0
-        record = tmp_path / "report.json"
-        arguments = ["--gt", tree / "gt", "--lq", tree / "lq", "--json", record]
-        assert self.evaluate(*arguments) == 0
-        report = json.loads(record.read_text())
-        assert (report["codec"], report["qp"], report["colors"]) == ("jpeg", 40, "clean")
 
-    def test_usage_errors(self, tmp_path, shipped, capsys):
-        write_image(tmp_path / "gt" / "a.png", picture())
-        write_image(tmp_path / "gt" / "b.png", picture())
-        write_image(tmp_path / "lq" / "a.png", picture())
-        write_image(tmp_path / "lq" / "b.jpg", picture())
-        both = ["--gt", tmp_path / "gt", "--lq", tmp_path / "lq"]
-        assert self.evaluate(*both) == 2
-        assert "holds JPEG files and others" in capsys.readouterr().err
-        assert self.evaluate(*both, "--model", "car_small_vvc") == 0
-        capsys.readouterr()
-        assert self.evaluate(*both, "--jpeg-quality", 10) == 2
-        assert "not allowed with argument" in capsys.readouterr().err
-        assert self.evaluate(*both[:2]) == 2
-        assert "--lq --jpeg-quality is required" in capsys.readouterr().err
-        assert self.evaluate(*both, "--expert-usage", "--tile", 64) == 2
-        assert "leave --tile and --gate out" in capsys.readouterr().err
+def test_comparisons_lie_beside_the_results(tmp_path, checkpoint, capsys):
+    write_image(tmp_path / "a.png", picture())
+    arguments = (tmp_path / "a.png", "-o", tmp_path / "b.png", "--checkpoint", checkpoint)
+    assert run(*arguments, "--compare") == 0
+    assert f"to look at: {tmp_path / 'b_compare.png'}" in capsys.readouterr().out
+    # Labels (16 rows), both pictures of 16x12, a gap of 4, and both again.
+    assert read_image(tmp_path / "b_compare.png").pixels.shape == (16 + 12 + 4 + 12, 2 * 16 + 4, 3)
+    (tmp_path / "b.png").unlink()
+    assert run(*arguments, "--compare") == 1
+    assert "b_compare.png exists; give --overwrite" in capsys.readouterr().err
+
+
+def test_an_unknown_suffix_is_refused(tmp_path, checkpoint, capsys):
+    write_image(tmp_path / "a.png", picture())
+    assert run(tmp_path / "a.png", "-o", tmp_path / "q.xyz", "--checkpoint", checkpoint) == 2
+    assert "q.xyz: the suffix '.xyz' is not that of an image" in capsys.readouterr().err
+    assert not (tmp_path / "q.xyz").exists()

@@ -1,6 +1,7 @@
 """Measuring pairs, the paper's rows, and the tables."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -12,6 +13,7 @@ import pytest
 
 from armoe_jax.evaluation.pairs import evaluate_pairs
 from armoe_jax.evaluation.published import CAR_ROWS, published_row
+from armoe_jax.evaluation.record import Evaluation, Failure, ImageRecord
 from armoe_jax.evaluation.tables import (
     image_table,
     markdown,
@@ -45,9 +47,10 @@ def halfway(pair):
 
 def test_record_has_the_documented_form(tmp_path):
     pairs = [noisy_pair("a", seed=1), noisy_pair("b", seed=2)]
-    report = evaluate_pairs(lambda lq: lq, pairs, crop_border=2, save_images=tmp_path)
+    report = evaluate_pairs(lambda lq: lq, pairs, crop_border=2, save_images=tmp_path).to_dict()
     assert set(report) == {
         *("num_images", "psnr_y", "ssim_y", "lq_psnr_y", "lq_ssim_y", "images"),
+        "seconds_per_image",
     }
     assert report["num_images"] == 2
     assert [image["name"] for image in report["images"]] == ["a", "b"]
@@ -64,7 +67,7 @@ def test_record_has_the_documented_form(tmp_path):
 def test_extended_record():
     pair = noisy_pair("a", 170, 180)
     restored = halfway(pair)(pair.lq)
-    report = evaluate_pairs(halfway(pair), [pair], extended=True)
+    report = evaluate_pairs(halfway(pair), [pair], extended=True).means
     assert report["psnr_rgb"] == psnr(restored, pair.gt, y_only=False)
     assert report["ssim_rgb"] == ssim(restored, pair.gt, y_only=False)
     assert report["psnr_b"] == psnr_b(restored, pair.gt)
@@ -77,7 +80,7 @@ def test_extended_record():
 
 def test_infinite_and_undefined_values_are_null():
     pair = noisy_pair("a", 10, 40)
-    report = evaluate_pairs(lambda lq: pair.gt, [pair], extended=True)
+    report = evaluate_pairs(lambda lq: pair.gt, [pair], extended=True).to_dict()
     assert report["psnr_y"] is None
     assert report["gain_psnr_y"] is None
     assert report["lq_psnr_y"] > 0
@@ -94,7 +97,7 @@ def test_upscaling_is_compared_with_bicubic():
         [Pair("a", lq, pair.gt)],
         scale=2,
         crop_border=2,
-    )
+    ).means
     bicubic = np.rint(np.clip(imresize(lq.astype(np.float32) / 255, 2.0), 0, 1) * 255)
     gt = pair.gt[:40, :60]
     assert report["lq_psnr_y"] == psnr(bicubic.astype(np.uint8), gt, crop_border=2)
@@ -133,15 +136,15 @@ def test_published_rows():
 @pytest.fixture(scope="module")
 def report():
     pair = noisy_pair("a", 30, 40)
-    record = evaluate_pairs(halfway(pair), [pair], extended=True)
+    evaluation = evaluate_pairs(halfway(pair), [pair], extended=True)
     published = published_row("kodak24", qp=27, scale=1).to_dict()
-    return record | {"published": published}
+    return dataclasses.replace(evaluation, published=published)
 
 
 def test_csv_has_a_line_an_image_and_means(report):
     rows = list(csv.DictReader(io.StringIO(to_csv(report))))
     assert [row["name"] for row in rows] == ["a", "mean"]
-    assert float(rows[1]["psnr_y"]) == report["psnr_y"]
+    assert float(rows[1]["psnr_y"]) == report.means["psnr_y"]
     assert rows[0]["ms_ssim"] == ""
 
 
@@ -152,7 +155,7 @@ def test_markdown_tables(report):
     ]
     psnr_row = [cell.strip() for cell in lines[2].split("|")[1:-1]]
     assert psnr_row[0] == "PSNR-Y (dB)"
-    assert psnr_row[1] == f"{report['lq_psnr_y']:.3f}"
+    assert psnr_row[1] == f"{report.means['lq_psnr_y']:.3f}"
     assert psnr_row[3].startswith("+")
     assert psnr_row[4:] == ["38.610", "39.560"]
     assert "| MS-SSIM" in lines[-1]
@@ -175,8 +178,8 @@ HOSTILE = {
 
 
 def test_names_in_tables_are_escaped(report):
-    rows = [report["images"][0] | {"name": name} for name in HOSTILE]
-    hostile = report | {"images": rows}
+    rows = tuple(dataclasses.replace(report.images[0], name=name) for name in HOSTILE)
+    hostile = dataclasses.replace(report, images=rows)
     text = to_csv(hostile)
     seen = [row["name"] for row in csv.DictReader(io.StringIO(text.encode().decode()))]
     assert seen == [*(in_csv for in_csv, _ in HOSTILE.values()), "mean"]
@@ -197,35 +200,111 @@ def test_markdown_by_hand():
     assert math.isclose(1.5, float(table.splitlines()[2].split("|")[2]))
 
 
-RECORD = {
-    **{"lq_psnr_y": 30.0, "psnr_y": 30.25, "gain_psnr_y": 0.25},
-    **{"lq_ssim_y": 0.9, "ssim_y": 0.91, "gain_psnr_rgb": 0.2, "seconds_per_image": 1.234},
-    "images": [
-        {"name": "a", "gain_psnr_y": 0.54, "expert": [0, 1]},
-        {"name": "b", "gain_psnr_y": -0.04, "expert": [1, 1]},
-    ],
-    "expert_names": ["dct", "haar"],
-}
+def evaluation(images, **fields):
+    """A record of rows (name, lq_psnr_y, psnr_y, chosen experts); SSIM falls with PSNR."""
+    rows = []
+    for name, before, after, expert in images:
+        gain = None if after is None else after - before
+        figures = {"psnr_y": after, "lq_psnr_y": before, "gain_psnr_y": gain}
+        figures |= {"lq_ssim_y": 0.9, "ssim_y": 0.91, "gain_psnr_rgb": 0.2}
+        rows.append(ImageRecord(name, figures, expert))
+    return Evaluation(tuple(rows), seconds_per_image=1.234, **fields)
+
+
+IMAGES = [("a", 30.0, 30.54, (0, 1)), ("b", 30.0, 29.96, (1, 1))]
+VVC, JPEG = {"codec": "vvc", "qp": 27}, {"codec": "jpeg", "qp": 10}
+
+
+def cells(table):
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
 
 
 def test_overview_of_several_evaluations():
-    infinite = RECORD | {"images": [{"gain_psnr_y": None}], "gain_psnr_y": None}
-    records = [RECORD | {"codec": "vvc", "qp": 27}, infinite | {"codec": "jpeg", "qp": 10}, RECORD]
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in overview_table(records).splitlines()
+    infinite = [IMAGES[0], ("b", 30.0, None, ())]
+    evaluations = [
+        evaluation(IMAGES, coding=VVC),
+        evaluation(infinite, coding=JPEG),
+        evaluation(IMAGES),
     ]
+    rows = cells(overview_table(evaluations))
     ssim_and_rest = ["0.9000 to 0.9100", "+0.200", "1.23"]
     assert rows[2] == ["VVC QP 27", "30.000", "30.250", "+0.250", "-0.040", *ssim_and_rest]
-    assert rows[3][:5] == ["JPEG quality 10", "30.000", "30.250", "-", "-"]
+    assert rows[3][:5] == ["JPEG quality 10", "30.000", "-", "-", "-"]
     assert rows[4][0] == "given images"
 
 
 def test_usage_of_experts():
     # Layer 0 sent a to dct and b to haar, layer 1 both to haar.
-    assert usage_table([RECORD | {"codec": "vvc", "qp": 27}]).splitlines() == [
+    used = evaluation(IMAGES, coding=VVC, expert_names=("dct", "haar"))
+    assert usage_table([used]).splitlines() == [
         "|           | layer | dct | haar |",
         "| --------- | ----: | --: | ---: |",
         "| VVC QP 27 |     0 | 50% |  50% |",
         "| VVC QP 27 |     1 |  0% | 100% |",
     ]
+
+
+def test_the_worst_images_come_first():
+    images = [*IMAGES, ("c", 40.0, None, ()), ("d", 20.0, 20.1, ())]
+    table = cells(image_table(evaluation(images), worst_first=True))
+    assert [row[0] for row in table[2:]] == ["b", "d", "a", "c", "mean"]
+    assert [row[3] for row in table[2:]] == ["-0.040", "+0.100", "+0.540", "-", "-"]
+    table = cells(image_table(evaluation(images), worst_first=True, most=2))
+    assert [row[0] for row in table[2:]] == ["b", "d", "mean"]
+
+
+def test_further_figures_get_columns():
+    pair = noisy_pair("a", 30, 40)
+    measured = evaluate_pairs(halfway(pair), [pair], extended=True)
+    header, _, row, mean = cells(image_table(measured, figures=("psnr_y", "psnr_b")))
+    assert header == [
+        "image",
+        "input PSNR-Y",
+        *(rest := ["restored", "gain"]),
+        "input PSNR-B",
+        *rest,
+    ]
+    assert row[1:] == mean[1:]
+    assert row[5] == f"{psnr_b(halfway(pair)(pair.lq), pair.gt):.3f}"
+
+
+class Unreadable(NamedTuple):
+    """A pair whose file is damaged."""
+
+    name: str = "broken"
+
+    @property
+    def lq(self):
+        raise ValueError("in/broken.png: cannot be read as an image")
+
+    gt = lq
+
+
+def test_a_bad_pair_is_listed_and_the_rest_measured(tmp_path):
+    good, small = noisy_pair("a"), noisy_pair("b")
+    pairs = [Unreadable(), good, small._replace(gt=small.gt[:9])]
+    measured = evaluate_pairs(lambda lq: lq, iter(pairs), keep_going=True, save_images=tmp_path)
+    assert [image.name for image in measured.images] == ["a"]
+    assert measured.means["psnr_y"] == psnr(good.lq, good.gt)
+    assert [failure.name for failure in measured.failed] == ["broken", "b"]
+    assert measured.failed[0].reason == "in/broken.png: cannot be read as an image"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    with pytest.raises(ValueError, match=r"in/broken\.png"):
+        evaluate_pairs(lambda lq: lq, iter([Unreadable()]), keep_going=True)
+    with pytest.raises(ValueError, match=r"in/broken\.png"):
+        evaluate_pairs(lambda lq: lq, iter(pairs))
+
+
+def test_the_record_survives_json():
+    whole = evaluation(
+        IMAGES,
+        failed=(Failure("c", "damaged"),),
+        expert_names=("dct", "haar"),
+        coding=VVC | {"settings": {"preset": "faster"}},
+        published={"psnr_y": 39.56},
+        brightness_correction=(0.5, -1.0, 0.25),
+    )
+    record = json.loads(json.dumps(whole.to_dict(), allow_nan=False))
+    assert record["failed"] == [{"name": "c", "reason": "damaged"}]
+    assert record["psnr_y"] == pytest.approx(30.25)
+    assert Evaluation.from_dict(record) == whole

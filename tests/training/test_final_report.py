@@ -1,5 +1,6 @@
 import numpy as np
 
+from armoe_jax.evaluation.record import Evaluation, ImageRecord
 from armoe_jax.training import final_report, validation
 
 
@@ -17,36 +18,32 @@ def test_a_constant_is_added_rounded_and_clipped():
     ]
 
 
-REPORT = {
-    "num_images": 2,
-    "psnr_y": 31.0,
-    "ssim_y": 0.91,
-    "lq_psnr_y": 30.0,
-    "lq_ssim_y": 0.9,
-    "images": [
-        {"name": "a", "psnr_y": 30.5, "ssim_y": 0.9, "lq_psnr_y": 30.0, "lq_ssim_y": 0.89},
-        {"name": "b", "psnr_y": None, "ssim_y": 1.0, "lq_psnr_y": 30.0, "lq_ssim_y": 0.91},
-    ],
-}
+def evaluation(**more):
+    """Two images; the second was restored without an error."""
+    rows = [
+        {"psnr_y": 30.5, "ssim_y": 0.9, "lq_psnr_y": 30.0, "lq_ssim_y": 0.89, **more},
+        {"psnr_y": None, "ssim_y": 1.0, "lq_psnr_y": 30.0, "lq_ssim_y": 0.91, **more},
+    ]
+    return Evaluation(tuple(map(ImageRecord, "ab", rows)))
+
+
+def cells(line):
+    return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
 def test_the_table_shows_gains():
-    table = final_report.format_report(REPORT).splitlines()
-    assert "+0.50" in table[2]
-    assert "inf" in table[3]
-    assert table[3].split()[-1] == "-"
-    assert "mean" in table[4]
-    assert "+1.00" in table[4]
+    table = final_report.format_report(evaluation()).splitlines()
+    assert cells(table[2]) == ["a", "30.000", "30.500", "+0.500", "0.8900", "0.9000", "+0.0100"]
+    assert cells(table[3])[:4] == ["b", "30.000", "-", "-"]
+    assert cells(table[4])[0] == "mean"
     assert "brightness" not in table[0]
 
 
 def test_the_baseline_gets_a_column():
-    report = REPORT | {"brightness_psnr_y": 30.25}
-    report["images"] = [image | {"brightness_psnr_y": 30.1} for image in REPORT["images"]]
-    table = final_report.format_report(report).splitlines()
-    assert "brightness only" in table[0]
-    assert table[2].split()[-1] == "+0.10"
-    assert table[4].split()[-1] == "+0.25"
+    table = final_report.format_report(evaluation(brightness_psnr_y=30.1)).splitlines()
+    assert cells(table[0])[-1] == "brightness only"
+    assert [cells(line)[-1] for line in table[2:5]] == ["+0.100"] * 3
+    assert "adding one constant" in table[5]
 
 
 def test_a_tile_given_as_text_becomes_a_number():

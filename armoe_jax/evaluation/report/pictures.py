@@ -9,7 +9,7 @@ from PIL import Image
 from armoe_jax.evaluation.report.charts import image_uri
 from armoe_jax.evaluation.report.runs import Run
 from armoe_jax.images.io import read_image
-from armoe_jax.ops.resize import imresize
+from armoe_jax.ops.resize import resize_levels
 
 KINDS = ("lq", "restored", "gt")
 THUMBNAIL_SIDE = 132
@@ -32,7 +32,7 @@ def load_pictures(run: Run, name: str) -> dict[str, Picture]:
     height, width = pictures["restored"].shape[:2]
     scale = height / pictures["lq"].shape[0]
     if scale > 1:
-        pictures["lq"] = _enlarge(pictures["lq"], round(scale))
+        pictures["lq"] = resize_levels(pictures["lq"], round(scale))
     for kind, picture in pictures.items():
         if picture.shape[0] < height or picture.shape[1] < width:
             raise ValueError(
@@ -68,8 +68,3 @@ def _read(path: Path) -> Picture:
     if pixels.dtype == np.uint16:
         pixels = np.rint(pixels / 257.0).astype(np.uint8)
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
-
-
-def _enlarge(picture: Picture, scale: int) -> UInt8[np.ndarray, "height width 3"]:
-    large = imresize(picture.astype(np.float32) / 255, float(scale))
-    return np.rint(np.clip(large, 0, 1) * 255).astype(np.uint8)

@@ -44,7 +44,7 @@ def make_run(folder: Path, quality: int, *, count: int = 3) -> Path:
     def halfway(lq):
         return np.rint((lq.astype(float) + originals[lq.tobytes()]) / 2).astype(np.uint8)
 
-    record = evaluate_pairs(halfway, pairs, save_images=folder / "restored")
+    record = evaluate_pairs(halfway, pairs, save_images=folder / "restored").to_dict()
     record["expert_names"] = ["dct", "fft"]
     for i, image in enumerate(record["images"]):
         image["expert"] = [0, i % 2, 1]
