@@ -65,7 +65,7 @@ JPEG: Changes = TRAINING | {
     "data.eval_jpeg_quality": 20,
     "train.quality_jitter": 0.1,
     "train.seed": 1,
-    "train.num_steps": 15_500,
+    "train.num_steps": 10_800,
 }
 
 JPEG_QUALITY: Changes = JPEG | {

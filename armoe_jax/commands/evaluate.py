@@ -229,14 +229,28 @@ class _FilePair:
         return _pixels(self.gt_path)
 
     @functools.cached_property
-    def lq(self) -> Any:
-        """The coded image, from its file or made from the original."""
-        from input_pipeline.transforms import jpeg_round_trip
+    def _coded(self) -> tuple[Any, Any]:
+        """The coded image, from its file or made from the original, and how it was coded."""
+        from armoe_jax.images.jpeg import JpegCoding, encode_jpeg, read_jpeg_coding
 
-        if self.lq_path is not None:
-            return _pixels(self.lq_path)
-        assert self.jpeg is not None
-        return jpeg_round_trip(self.gt, *self.jpeg)
+        if self.lq_path is None:
+            assert self.jpeg is not None
+            quality, subsampling = self.jpeg
+            return encode_jpeg(self.gt, quality=quality, subsampling=subsampling, exact=True)
+        coding = None
+        if model_for_image(self.lq_path) == JPEG_MODEL:
+            coding = read_jpeg_coding(self.lq_path)
+        return _pixels(self.lq_path), coding if isinstance(coding, JpegCoding) else None
+
+    @property
+    def lq(self) -> Any:
+        """The coded image."""
+        return self._coded[0]
+
+    @property
+    def coding(self) -> Any:
+        """How a JPEG was coded; None for others."""
+        return self._coded[1]
 
 
 def _pairs(paths: list[tuple[Path, Path | None]], args: argparse.Namespace) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from armoe_jax.checkpoints.shipped import model_for_codec, model_for_image
+from armoe_jax.checkpoints.shipped import JPEG_MODEL, model_for_codec, model_for_image
 from armoe_jax.commands.options import (
     Restorers,
     add_model_arguments,
@@ -20,6 +20,7 @@ from armoe_jax.video import add_arguments as add_video_arguments
 
 if TYPE_CHECKING:
     from armoe_jax.images.io import Picture
+    from armoe_jax.images.jpeg import JpegCoding
     from armoe_jax.restore import Restorer
 
 HELP = "Remove compression artifacts from images (files, folders, patterns) and videos."
@@ -243,6 +244,22 @@ def _open(item: Item, args: argparse.Namespace) -> "Picture":
     return picture
 
 
+def coding_of(source: Path, restorer: "Restorer") -> "JpegCoding | None":
+    """Returns how a JPEG file was coded, and says it, for a network that makes use of that."""
+    from absl import logging
+
+    from armoe_jax.images.jpeg import JpegCoding, read_jpeg_coding
+
+    if not restorer.config.interval_head or model_for_image(source) != JPEG_MODEL:
+        return None
+    read = read_jpeg_coding(source)
+    if isinstance(read, JpegCoding):
+        logging.info("%s: %s", source.name, read.describe())
+        return read
+    logging.info("%s: restored by its pixels alone, since %s", source.name, read)
+    return None
+
+
 def _restore_opened(
     opened: "list[tuple[Item, Picture]]", restorer: "Restorer", args: argparse.Namespace
 ) -> None:
@@ -250,7 +267,9 @@ def _restore_opened(
     from armoe_jax.images.io import write_image
 
     results = restorer.restore_images(
-        (picture.pixels for _, picture in opened), indices=(item.index for item, _ in opened)
+        (picture.pixels for _, picture in opened),
+        indices=(item.index for item, _ in opened),
+        codings=(coding_of(item.source, restorer) for item, _ in opened),
     )
     for (item, picture), pixels in zip(opened, results, strict=True):
         alpha = _scaled_alpha(picture, restorer.config.scale)

@@ -50,7 +50,7 @@ class Restored(NamedTuple):
 
 
 def evaluate_pairs(
-    restore: Callable[[np.ndarray], np.ndarray | Restored],
+    restore: Callable[..., np.ndarray | Restored],
     pairs: Iterable[Pair],
     *,
     scale: int = 1,
@@ -65,7 +65,8 @@ def evaluate_pairs(
     `scale` times the input by less than `scale` pixels is cropped at the bottom and right.
 
     Args:
-        restore: uint8 image -> uint8 image of `scale` times its sides.
+        restore: uint8 image -> uint8 image of `scale` times its sides; called with `coding=...`,
+            too, for pairs that have a `coding` (of a JPEG whose file is known).
         pairs: What to measure; one pair is held at a time.
         scale: Output size over input size.
         crop_border: Pixels left out on every side before measuring.
@@ -108,7 +109,7 @@ def evaluate_pairs(
 
 
 def _evaluate(
-    restore: Callable[[np.ndarray], np.ndarray | Restored],
+    restore: Callable[..., np.ndarray | Restored],
     pair: Any,  # a Pair; where types are checked at run time, that reads its files, outside `try`
     scale: int,
     crop_border: int,
@@ -117,7 +118,8 @@ def _evaluate(
     lq = pair.lq
     gt = _cropped_to(pair.gt, lq.shape, scale)
     start = time.perf_counter()
-    output = restore(lq)
+    coding = getattr(pair, "coding", None)
+    output = restore(lq) if coding is None else restore(lq, coding=coding)
     seconds = time.perf_counter() - start
     restored, expert = output if isinstance(output, Restored) else (output, ())
     lq = resize_levels(lq, scale) if scale > 1 else lq

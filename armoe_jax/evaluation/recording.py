@@ -6,13 +6,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from armoe_jax.evaluation.pairs import Restored
+from armoe_jax.images.jpeg import JpegCoding
 from armoe_jax.restore import Restorer
 from armoe_jax.restore.canvas import from_unit, to_unit
 
 
 def recording_experts(
     restorer: Restorer,
-) -> Callable[[UInt8[np.ndarray, "h w c"]], Restored]:
+) -> Callable[..., Restored]:
     """Returns a function that restores images, whole, and tells the choice of experts.
 
     Raises:
@@ -23,13 +24,16 @@ def recording_experts(
     if not config.experts:
         raise ValueError("the network has no experts whose use could be recorded")
 
-    def restore(image: UInt8[np.ndarray, "h w c"]) -> Restored:
+    def restore(image: UInt8[np.ndarray, "h w c"], *, coding: JpegCoding | None = None) -> Restored:
         if image.shape[2] != config.in_chans:
             raise ValueError(
                 f"the image has {image.shape[2]} channels, the network {config.in_chans}; the use "
                 "of experts is recorded for images of the network's own kind only"
             )
-        y, routing = restorer.apply(to_unit(image)[None], return_routing=True)
+        steps = None
+        if coding is not None and coding.offset == (0, 0):
+            steps = coding.luma_table.reshape(1, -1).astype(np.float32)
+        y, routing = restorer.apply(to_unit(image)[None], return_routing=True, steps=steps)
         expert = tuple(np.asarray(routing.expert)[:, 0].tolist())
         return Restored(from_unit(np.asarray(y)[0], image.dtype), expert)
 

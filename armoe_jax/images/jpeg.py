@@ -229,6 +229,16 @@ def encode_jpeg(
         ValueError: If an argument is none of these.
     """
     options = _encoder_options(quality, tables, subsampling)
+    if image.ndim == 3 and image.shape[2] == 1:
+        decoded, coding = encode_jpeg(
+            image[..., 0],
+            quality=quality,
+            tables=tables,
+            subsampling=subsampling,
+            grid=grid,
+            exact=exact,
+        )
+        return decoded[..., None], coding
     if image.dtype != np.uint8 or image.ndim not in (2, 3):
         raise ValueError(
             f"image is {image.dtype} {image.shape}, expected uint8 (H, W) or (H, W, 3)"

@@ -97,10 +97,10 @@ def format_report(report: Evaluation) -> str:
 
 
 def _keep_first(
-    restorer: Callable[[Image], Image], pairs: Sequence[Any], shown: list[Sample]
-) -> Callable[[Image], Image]:
-    def restore(lq: Image) -> Image:
-        restored = restorer(lq)
+    restorer: Callable[..., Image], pairs: Sequence[Any], shown: list[Sample]
+) -> Callable[..., Image]:
+    def restore(lq: Image, **coding: Any) -> Image:
+        restored = restorer(lq, **coding)
         if not shown:
             first = pairs[0]
             shown.append(Sample(first.name, first.lq, restored, first.gt))
@@ -127,7 +127,7 @@ def _with_brightness_baseline(
     ) as batches:
         correction = mean_correction(batches)
     baseline = evaluate_pairs(
-        lambda lq: add_constant(lq, correction), pairs, crop_border=config.eval.crop_border
+        lambda lq, **_: add_constant(lq, correction), pairs, crop_border=config.eval.crop_border
     )
     images = tuple(
         dataclasses.replace(image, figures={**image.figures, BASELINE: other.figures["psnr_y"]})

@@ -119,8 +119,8 @@ class Validator:
                 current[:] = [self._pairs[index]]
                 yield current[0]
 
-        def restore(lq: Image) -> Image:
-            restored = restorer(lq, coding=current[0].coding)
+        def restore(lq: Image, **coding: Any) -> Image:
+            restored = restorer(lq, **coding)
             if len(samples) < self._num_samples:
                 pair = current[0]
                 samples.append(Sample(pair.name, pair.lq, restored, pair.gt))

@@ -1,0 +1,77 @@
+"""`restore` and `evaluate` tell networks with an interval head how JPEG files were coded."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from armoe_jax import load_pretrained, psnr
+from armoe_jax.checkpoints.folder import LoadedModel
+from armoe_jax.checkpoints.weights import save_weights
+from armoe_jax.cli import main
+from armoe_jax.images.jpeg import read_jpeg_coding
+from armoe_jax.models import ARMoEWConfig, build_model
+
+CONFIG = ARMoEWConfig(
+    embed_dim=4, depth=1, pairs=1, experts=(), quality_range=(0.0, 8.0), interval_head=True, grid=8
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A network whose head keeps half of what it proposes, where the steps are known."""
+    image = jnp.zeros((1, 8, 8, 3))
+    variables = jax.tree.map(np.asarray, build_model(CONFIG).init(jax.random.key(0), image))
+    variables["params"]["conv_last"]["bias"] = np.array([0.5, 0.0, 0.0], np.float32)
+    head = variables["params"]["head"]
+    head["weights"] = head["weights"] * np.float32(0.5)
+    path = tmp_path_factory.mktemp("checkpoint") / "jpeg.safetensors"
+    save_weights(path, LoadedModel(CONFIG, variables, {}))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    """An original of odd sides and its JPEG."""
+    rng = np.random.default_rng(0)
+    smooth = np.add.outer(np.arange(37.0), np.arange(43.0))[..., None] + np.array([40, 60, 20])
+    original = (smooth + rng.normal(0, 4, smooth.shape)).clip(0, 255).astype(np.uint8)
+    folder = tmp_path_factory.mktemp("photo")
+    for name in ("gt", "lq"):
+        (folder / name).mkdir()
+    Image.fromarray(original).save(folder / "gt" / "photo.png")
+    Image.fromarray(original).save(folder / "lq" / "photo.jpg", quality=30)
+    return folder
+
+
+def test_restore_uses_what_the_file_tells(checkpoint, photo, tmp_path, caplog):
+    source, target = photo / "lq" / "photo.jpg", tmp_path / "out.png"
+    assert main(["restore", str(source), "-o", str(target), "--checkpoint", checkpoint]) == 0
+    restorer = load_pretrained(checkpoint)
+    pixels = np.asarray(Image.open(source))
+    told = restorer(pixels, coding=read_jpeg_coding(source))
+    np.testing.assert_array_equal(np.asarray(Image.open(target)), told)
+    assert (told != restorer(pixels)).mean() > 0.5
+    assert "photo.jpg: quality 30, 4:2:0, tables of libjpeg" in caplog.text
+
+
+def test_evaluate_uses_what_the_files_tell(checkpoint, photo, tmp_path):
+    words = ["--gt", str(photo / "gt"), "--checkpoint", checkpoint]
+    figures = []
+    for name, inputs in {
+        "files": ["--lq", str(photo / "lq")],
+        "coded": ["--jpeg-quality", "30"],
+    }.items():
+        record = tmp_path / f"{name}.json"
+        assert main(["evaluate", *words, *inputs, "--json", str(record)]) == 0
+        figures.append(json.loads(record.read_text())["psnr_y"])
+    # Pillow's default quality scale and sampling are those of --jpeg-quality: the same files.
+    assert figures[0] == pytest.approx(figures[1], abs=1e-9)
+    restorer = load_pretrained(checkpoint)
+    source = photo / "lq" / "photo.jpg"
+    restored = restorer(np.asarray(Image.open(source)), coding=read_jpeg_coding(source))
+    original = np.asarray(Image.open(photo / "gt" / "photo.png"))
+    assert figures[0] == pytest.approx(psnr(restored, original), abs=1e-9)
