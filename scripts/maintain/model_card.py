@@ -51,7 +51,7 @@ $results
 Trained on photographs, on still pictures of one encoder and its all-intra mode; other codecs,
 screen content and drawings were not measured. Not for images of the `paper` colour mode. It looks
 at one picture at a time, and a picture that is hardly compressed may lose rather than gain: see the
-worst image above. Gains of a network of this size are small.
+worst image above.
 """)
 
 WIDTH = 100
@@ -114,7 +114,8 @@ def _note(record: Mapping[str, Any]) -> str:
 def _artifacts(data: Mapping[str, Any]) -> str:
     if data["source"] == "jpeg":
         low, high = data["jpeg_quality"]
-        return f"JPEG (quality {low} to {high}, {' and '.join(data['jpeg_subsampling'])})"
+        sampled = dict.fromkeys(data["jpeg_subsampling"])
+        return f"JPEG (quality {low} to {high}, {' and '.join(sampled)})"
     qps = data["qps"] or [data["qp"]]
     return f"{data['codec'].upper()} (QP {min(qps)} to {max(qps)})"
 
@@ -122,6 +123,13 @@ def _artifacts(data: Mapping[str, Any]) -> str:
 def _adaptation(model: Mapping[str, Any]) -> str:
     if not model.get("quality_range"):
         return ", told none of them"
+    if model.get("interval_head"):
+        return (
+            ". It reads the quantiser steps and coefficients from the JPEG file itself, adapts to "
+            "them and knows which interval each coefficient lay in; of images whose file is gone "
+            "(screenshots, JPEGs saved as PNG, files that look coded twice) it estimates the "
+            "quality, and gains less"
+        )
     return (
         ". It estimates from the whole image how strongly it was coded, and adapts to that. The "
         "estimate errs towards mild coding, but too high for images that were JPEGs before, whose "
@@ -131,7 +139,7 @@ def _adaptation(model: Mapping[str, Any]) -> str:
 
 def _loss(train: Mapping[str, Any]) -> str:
     if train.get("objective") == "quality":
-        return "this last run trains the estimator of the QP alone: weighted squared error"
+        return "this last run trains the estimator of the coding quality alone: weighted squared error"
     planes = " over luma and chroma, weighted 6:1:1" if train["loss_colors"] == "ycbcr" else ""
     return f"{train['loss']} loss{planes}"
 
@@ -159,6 +167,8 @@ def _part(part: Mapping[str, Any]) -> str:
     words = []
     if "jpeg_quality" in part:
         words.append("from quality {} to {}".format(*part["jpeg_quality"]))
+    if "jpeg_on_grid" in part:
+        words.append("on the coding grid" if part["jpeg_on_grid"] else "anywhere on it")
     if "qps" in part:
         words.append(f"at QP {', '.join(map(str, part['qps']))}")
     if "root" in part:
