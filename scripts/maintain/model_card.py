@@ -139,7 +139,7 @@ def _adaptation(model: Mapping[str, Any]) -> str:
 
 def _loss(train: Mapping[str, Any]) -> str:
     if train.get("objective") == "quality":
-        return "this last run trains the estimator of the coding quality alone: weighted squared error"
+        return "this last run trains the estimator of the quality alone: weighted squared error"
     planes = " over luma and chroma, weighted 6:1:1" if train["loss_colors"] == "ycbcr" else ""
     return f"{train['loss']} loss{planes}"
 

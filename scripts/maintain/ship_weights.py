@@ -163,7 +163,12 @@ def _command(name: str, config_file: str, config: Mapping[str, Any]) -> str:
 
 
 def _config(plain: Mapping[str, Any], places: Mapping[str, str]) -> ConfigDict:
-    return configs.load("configs/base.py", _flat(unmasked(plain, places)))
+    values = dict(unmasked(plain, places))
+    model = ConfigDict(values.pop("model"))  # its fields are those of one of two architectures
+    config = configs.load("configs/base.py", _flat(values))
+    with config.unlocked():
+        config.model = model
+    return config
 
 
 def _flat(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
