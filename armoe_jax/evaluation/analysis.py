@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
+from armoe_jax.evaluation.windowed import counts, most_taken
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.models.moe import TO_K_INPUT
 from armoe_jax.models.routing import count_choices
@@ -26,22 +27,28 @@ class ExpertUsage:
     Attributes:
         expert_names: Names of the experts.
         image_names: Names of the images.
-        expert: Index of the expert, (layers, images).
+        expert: Index of the expert, (layers, images); where windows choose, of the one that most
+            windows of the image took.
+        windows: Where windows choose: how many of each image took each expert.
     """
 
     expert_names: tuple[str, ...]
     image_names: tuple[str, ...]
     expert: Int[np.ndarray, "l b"]
+    windows: Int[np.ndarray, "l b e"] | None = None
 
     @property
     def counts(self) -> Int[np.ndarray, "l e"]:
-        """Images of every layer that went to every expert."""
+        """Images (windows) of every layer that went to every expert."""
+        if self.windows is not None:
+            return self.windows.sum(axis=1)
         return np.asarray(count_choices(self.expert, len(self.expert_names)))
 
     @property
     def shares(self) -> Float[np.ndarray, "l e"]:
-        """`counts` over the number of images."""
-        return self.counts / self.expert.shape[1]
+        """`counts` over the number of images (windows)."""
+        counts = self.counts
+        return counts / counts.sum(axis=1, keepdims=True)
 
     def to_csv(self) -> str:
         """Returns a table: a row for each layer, with the share of every expert."""
@@ -67,11 +74,15 @@ def expert_usage(restorer: Any, images: Iterable[tuple[str, NDArray[Any]]]) -> E
     for name, image in images:
         _, routing = restorer.apply(_unit(image)[None], return_routing=True)
         names.append(name)
-        columns.append(np.asarray(routing.expert)[:, 0])
+        columns.append(np.asarray(routing.expert))
     experts = tuple(restorer.config.experts)
     if not names or not experts:
         raise ValueError(f"{len(names)} images and {len(experts)} experts: nothing to record")
-    return ExpertUsage(experts, tuple(names), np.stack(columns, axis=1))
+    taken = [most_taken(column, len(experts)) for column in columns]
+    windows = None
+    if columns[0].ndim == 3:
+        windows = np.concatenate([counts(column, len(experts)) for column in columns], axis=1)
+    return ExpertUsage(experts, tuple(names), np.concatenate(taken, axis=1), windows)
 
 
 def decay_exponents(

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from armoe_jax.evaluation.pairs import Restored
+from armoe_jax.evaluation.windowed import most_taken
 from armoe_jax.images.jpeg import JpegCoding
 from armoe_jax.restore import Restorer
 from armoe_jax.restore.canvas import from_unit, to_unit
@@ -15,6 +16,8 @@ def recording_experts(
     restorer: Restorer,
 ) -> Callable[..., Restored]:
     """Returns a function that restores images, whole, and tells the choice of experts.
+
+    Where windows choose, it tells the expert that most of them took.
 
     Raises:
         ValueError: If the network has no experts; the function, if an image has other channels
@@ -34,7 +37,7 @@ def recording_experts(
         if coding is not None and coding.offset == (0, 0):
             steps = coding.luma_table.reshape(1, -1).astype(np.float32)
         y, routing = restorer.apply(to_unit(image)[None], return_routing=True, steps=steps)
-        expert = tuple(np.asarray(routing.expert)[:, 0].tolist())
-        return Restored(from_unit(np.asarray(y)[0], image.dtype), expert)
+        expert = most_taken(np.asarray(routing.expert), len(config.experts))[:, 0]
+        return Restored(from_unit(np.asarray(y)[0], image.dtype), tuple(expert.tolist()))
 
     return restore

@@ -179,7 +179,7 @@ class ARMoEW(nn.Module):
         x: Float[Array, "b h w c"],
         *,
         train: bool = False,
-        expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None = None,
+        expert: int | Int[Array, "l b *n"] | Int[np.ndarray, "l b *n"] | None = None,
         gate_noise: Float[Array, "l b e"] | Float[np.ndarray, "l b e"] | None = None,
         quality: Float[Array, " images"] | None = None,
         steps: Float[Array, "images frequencies"] | None = None,
@@ -191,7 +191,8 @@ class ARMoEW(nn.Module):
             x: Images, RGB (or gray), in [0, 1].
             train: Uses the dispatch of the attribute, and draws gate noise from the stream
                 "routing" unless `gate_noise` is given.
-            expert: Forces the experts: one index for everything, or one a layer and image.
+            expert: Forces the experts: one index for everything, one a layer and image, or one a
+                layer, image and window (such as `Routing.expert`).
             gate_noise: Added to the logits of all windows of an image.
             quality: Coding quality of each image, for a network with a `quality_range`; None: that
                 of `steps` where they are known and agree with the pixels, else estimated.
@@ -268,7 +269,7 @@ class ARMoEW(nn.Module):
         x: Float[Array, "b h w c"],
         quality: Float[Array, " b"] | None,
         train: bool,
-        expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None,
+        expert: int | Int[Array, "l b *n"] | Int[np.ndarray, "l b *n"] | None,
         gate_noise: Float[Array, "l b e"] | Float[np.ndarray, "l b e"] | None,
     ) -> tuple[Float[Array, "b h w c"], Routing]:
         run = Execution(
@@ -317,7 +318,7 @@ def _no_choice(batch: int) -> Routing:
 def _check_input(
     config: ARMoEWConfig,
     x: Float[Array, "b h w c"],
-    expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None,
+    expert: int | Int[Array, "l b *n"] | Int[np.ndarray, "l b *n"] | None,
     quality: Float[Array, " images"] | None,
     steps: Float[Array, "images frequencies"] | None,
 ) -> None:
@@ -338,4 +339,8 @@ def _check_input(
         require(0 <= expert < count, "expert", expert, f"below {count}: {config.experts}")
     else:
         shape = (config.num_layers, batch)
-        require(expert.shape == shape, "expert's shape", expert.shape, f"(layers, images)={shape}")
+        side = config.window * config.stride
+        rows, columns = (-(-n // config.alignment) * config.alignment // side for n in x.shape[1:3])
+        shapes = (shape, (*shape, rows * columns))
+        allowed = f"(layers, images) or (layers, images, windows), one of {shapes}"
+        require(expert.shape in shapes, "expert's shape", expert.shape, allowed)

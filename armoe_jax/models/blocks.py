@@ -22,13 +22,13 @@ class Control:
 
     Attributes:
         shifted: 1 where the attention windows are shifted, else 0.
-        expert: Forced experts, or None to follow the gate.
+        expert: Forced experts, of images or of their windows, or None to follow the gate.
         noise: Added to the gate's logits, or None.
         quality: Coding quality of each image, in networks whose blocks adapt to it; or None.
     """
 
     shifted: Int[Array, "*blocks"]
-    expert: Int[Array, "*blocks b"] | None
+    expert: Int[Array, "..."] | None
     noise: Float[Array, "*blocks b e"] | None
     quality: Float[Array, "*blocks b"] | None = None
 

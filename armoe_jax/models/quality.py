@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from armoe_jax.models.layers import Conv
+from armoe_jax.ops.color import LUMA
 from armoe_jax.ops.transforms import dct_basis
 
 BLOCK = 8
@@ -29,9 +30,6 @@ LEAK = 0.1
 
 SMALLEST = 0.25
 """Added to the magnitudes of coefficients, in gray levels: less than this is rounding noise."""
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue (BT.601)."""
 
 
 class QualityEstimator(nn.Module):

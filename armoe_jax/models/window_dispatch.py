@@ -56,7 +56,7 @@ def by_slots(
         chosen = expert_index == i
         rank = jnp.cumsum(chosen, axis=1) - 1
         taken = chosen & (rank < slots)
-        places = jnp.arange(slots)
+        places = jnp.arange(slots).reshape(1, 1, -1)
         move = (taken[..., None] & (rank[..., None] == places)).astype(windows.dtype)  # b n k
         inputs = jnp.einsum("bnk,pbnc->pbkc", move, windows).reshape(p, -1, c)
         outputs = expert(inputs).reshape(p, b, slots, c)
@@ -72,16 +72,17 @@ def by_blocks(
 ) -> Float[Array, "p b n c"]:
     """Runs only the chosen expert of each window; none is dropped. For inference.
 
-    Windows are sorted by expert and cut into blocks of one expert each. Their number is fixed: the
-    last block of every expert may be partly empty.
+    The windows of an image are sorted by expert and cut into blocks of one expert each. Their
+    number is fixed: the last block of every expert may be partly empty. Images come one after the
+    other, so that the memory beside windows and results is that of a block.
     """
     devices = num_devices()
     if devices == 1 or windows.shape[1] % devices:
-        return _in_blocks(experts, windows, expert_index)
+        return _image_by_image(experts, windows, expert_index)
     axes = jax.sharding.get_abstract_mesh().axis_names
     whole, images = PartitionSpec(), PartitionSpec(None, axes)
     local = jax.shard_map(
-        _in_blocks,
+        _image_by_image,
         in_specs=(whole, images, PartitionSpec(axes)),
         out_specs=images,
         check_vma=False,
@@ -89,36 +90,46 @@ def by_blocks(
     return local(list(experts), windows, expert_index)
 
 
-def _in_blocks(
+def _image_by_image(
     experts: Sequence[WindowExpert],
     windows: Float[Array, "p b n c"],
     expert_index: Int[Array, "b n"],
 ) -> Float[Array, "p b n c"]:
-    p, b, n, c = windows.shape
-    flat, chosen = windows.reshape(p, b * n, c), expert_index.reshape(-1)
-    block_expert, window_of_slot, slot_of_window = _plan(chosen, len(experts))
-    num_blocks = block_expert.shape[0]
+    if windows.shape[1] == 1:
+        return _in_blocks(experts, windows[:, 0], expert_index[0])[:, None]
 
-    def run(results: Array, block: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        number, expert, members = block
-        result = jax.lax.switch(expert, list(experts), jnp.take(flat, members, axis=1))
-        start = (jnp.zeros_like(number), number * BLOCK, jnp.zeros_like(number))
-        return jax.lax.dynamic_update_slice(results, result, start), None
+    def run(_: None, image: tuple[Array, Array]) -> tuple[None, Array]:
+        return None, _in_blocks(experts, *image)
 
-    slots = num_blocks * BLOCK
-    empty = jnp.zeros((p, slots, c), windows.dtype)
-    blocks = (jnp.arange(num_blocks), block_expert, window_of_slot.reshape(num_blocks, BLOCK))
-    results, _ = jax.lax.scan(run, empty, blocks)
-    return jnp.take(results, slot_of_window, axis=1).reshape(p, b, n, c)
+    _, results = jax.lax.scan(run, None, (windows.swapaxes(0, 1), expert_index))
+    return results.swapaxes(0, 1)
+
+
+def _in_blocks(
+    experts: Sequence[WindowExpert],
+    windows: Float[Array, "p n c"],
+    expert_index: Int[Array, " n"],
+) -> Float[Array, "p n c"]:
+    block_expert, members = _plan(expert_index, len(experts))
+
+    def run(results: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
+        expert, members = block
+        taken = jnp.take(windows, members, axis=1, mode="clip")
+        result = jax.lax.switch(expert, list(experts), taken)
+        return results.at[:, members].set(result, mode="drop", unique_indices=True), None
+
+    results, _ = jax.lax.scan(run, jnp.zeros_like(windows), (block_expert, members))
+    return results
 
 
 def _plan(
     chosen: Int[Array, " windows"], num_experts: int
-) -> tuple[Int[Array, " blocks"], Int[Array, " slots"], Int[Array, " windows"]]:
-    """Returns each block's expert, each slot's window (any, if empty) and each window's slot."""
+) -> tuple[Int[Array, " blocks"], Int[Array, "blocks members"]]:
+    """Returns each block's expert and its windows; empty places have numbers beyond the last."""
     windows = chosen.shape[0]
     num_blocks = min(-(-windows // BLOCK) + num_experts - 1, windows)
-    counts = jnp.sum(chosen[:, None] == jnp.arange(num_experts)[None, :], axis=0)
+    experts = jnp.arange(num_experts)
+    counts = jnp.sum(chosen.reshape(-1, 1) == experts.reshape(1, -1), axis=0)
     blocks = -(-counts // BLOCK)
     ends = jnp.cumsum(blocks)
     block_expert = jnp.searchsorted(ends, jnp.arange(num_blocks), side="right")
@@ -127,6 +138,6 @@ def _plan(
     first_rank = (jnp.cumsum(counts) - counts)[chosen[order]]
     first_slot = ((ends - blocks) * BLOCK)[chosen[order]]
     slots = first_slot + jnp.arange(windows) - first_rank
-    window_of_slot = jnp.zeros((num_blocks * BLOCK,), jnp.int32).at[slots].set(order)
-    slot_of_window = jnp.zeros((windows,), jnp.int32).at[order].set(slots)
-    return block_expert, window_of_slot, slot_of_window
+    empty = windows + jnp.arange(num_blocks * BLOCK, dtype=jnp.int32)
+    members = empty.at[slots].set(order.astype(jnp.int32))
+    return block_expert, members.reshape(num_blocks, BLOCK)

@@ -29,8 +29,8 @@ class ARMoEWConfig:
             (17, 42); for JPEG the log2 of the mean luma step, (0, 8). () for none.
         interval_head: Whether the last layer corrects the luma's DCT coefficients knowing the
             quantiser steps of the JPEG file; needs `quality_range`.
-        grid: Period in pixels of learnt offsets that tell positions on the coding grid apart, such
-            as 16; 0 for none.
+        grid: Period in pixels of learnt offsets that tell positions on the coding grid apart, a
+            power of two such as 16; 0 for none.
     """
 
     mixture: str = "windowed"
@@ -110,4 +110,6 @@ def _check(c: ARMoEWConfig) -> None:
         c.interval_head,
         "False without a quality_range: the head depends on the steps",
     )
-    require(c.grid >= 0 and c.grid % c.stride == 0, "grid", c.grid, "0, or a multiple of stride")
+    # Tiles start at multiples of the largest of these; powers of two nest, so that all meet there.
+    grids = (0, *powers, 64)
+    require(c.grid in grids, "grid", c.grid, f"one of {grids}")

@@ -97,7 +97,7 @@ class WindowedMixture(nn.Module):
         position: Float[Array, " b"] | None,
         *,
         train: bool = False,
-        expert: int | Int[Array, " b"] | None = None,
+        expert: int | Int[Array, "b *n"] | None = None,
         noise: Float[Array, "b e"] | None = None,
     ) -> tuple[Float[Array, "b h w c"], Routing]:
         """Returns features of the same shape and what the gates decided.
@@ -107,7 +107,7 @@ class WindowedMixture(nn.Module):
             position: Coding quality of each image, -1 for the mildest and 1 for the strongest; None
                 for networks that know none.
             train: Uses the dispatch of the attribute; otherwise nothing is dropped.
-            expert: Forces an expert, everywhere (int) or image by image.
+            expert: Forces an expert: everywhere (int), image by image, or window by window.
             noise: Added to the logits of all windows of an image.
         """
         _, h, w, _ = x.shape
@@ -132,7 +132,7 @@ class WindowedMixture(nn.Module):
         windows: Float[Array, "p b n c"],
         amplitude: Float[Array, "p b n 1"],
         position: Float[Array, " b"] | None,
-        expert: int | Int[Array, " b"] | None,
+        expert: int | Int[Array, "b *n"] | None,
         noise: Float[Array, "b e"] | None,
     ) -> Choice:
         b, n = windows.shape[1:3]
@@ -151,7 +151,8 @@ class WindowedMixture(nn.Module):
         noise = None if noise is None else noise[:, None, :]
         forced = None
         if expert is not None:
-            forced = jnp.broadcast_to(jnp.reshape(jnp.int32(expert), (-1, 1)), (b, n))
+            index = jnp.asarray(expert, jnp.int32)
+            forced = jnp.broadcast_to(index if index.ndim == 2 else index.reshape(-1, 1), (b, n))
         return routing.choose(logits, noise, forced)
 
     def _mix(
@@ -160,7 +161,7 @@ class WindowedMixture(nn.Module):
         choice: Choice,
         *,
         train: bool,
-        expert: int | Int[Array, " b"] | None,
+        expert: int | Int[Array, "b *n"] | None,
     ) -> tuple[Float[Array, "p b n c"], Int[Array | np.ndarray, ""]]:
         experts = self._functions(windows)
         none_dropped = jnp.zeros((), jnp.int32)

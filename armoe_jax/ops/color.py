@@ -7,13 +7,14 @@ from jaxtyping import Array, Float
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in the luma. Source: ITU-R BT.601."""
 
-_BLUE_SPAN, _RED_SPAN = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
+BLUE_SPAN, RED_SPAN = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
+"""What blue (red) minus luma is divided by: Cb (Cr) of colours in [0, 1] is within half of 1."""
 
 RGB_TO_YCBCR = np.array(
     [
         LUMA,
-        [-LUMA[0] / _BLUE_SPAN, -LUMA[1] / _BLUE_SPAN, 0.5],
-        [0.5, -LUMA[1] / _RED_SPAN, -LUMA[2] / _RED_SPAN],
+        [-LUMA[0] / BLUE_SPAN, -LUMA[1] / BLUE_SPAN, 0.5],
+        [0.5, -LUMA[1] / RED_SPAN, -LUMA[2] / RED_SPAN],
     ]
 )
 """Rows Y, Cb, Cr; chroma around 0. Source: ITU-T T.871 (JFIF)."""

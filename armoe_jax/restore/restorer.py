@@ -232,7 +232,7 @@ class Restorer:
         x: Array | np.ndarray,
         *,
         return_routing: bool = False,
-        expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None = None,
+        expert: int | Int[Array, "l b *n"] | Int[np.ndarray, "l b *n"] | None = None,
         steps: Float[Array, "b 64"] | Float[np.ndarray, "b 64"] | None = None,
     ) -> Float[Array, "b hs ws c"] | tuple[Float[Array, "b hs ws c"], Routing]:
         """Runs the network on whole images with arg-max routing; may be traced by JAX.
@@ -240,7 +240,8 @@ class Restorer:
         Args:
             x: float32 in [0, 1], with as many channels as the network.
             return_routing: Also return what the gates decided.
-            expert: Force experts: one index for all layers, or (num_layers, B) indices.
+            expert: Force experts: one index for all layers, or (num_layers, B) indices; where
+                windows choose, (num_layers, B, windows) too.
             steps: Luma quantiser steps of JPEGs whose blocks start at the corner, 0 where unknown;
                 for networks with an interval head.
 
@@ -279,13 +280,14 @@ class Restorer:
             return None
         layers, names = self._config.num_layers, self._config.experts
         shape = np.shape(expert)
-        if shape not in ((), (layers, batch)):
+        by_window = self._config.mixture == "windowed" and len(shape) == 3
+        if shape[: 2 if by_window else None] not in ((), (layers, batch)):
             raise ValueError(f"expert has shape {shape}, expected {(layers, batch)}: layers, batch")
         with contextlib.suppress(jax.errors.TracerArrayConversionError):
             values = np.asarray(expert)
             if values.min() < 0 or values.max() >= len(names):
                 raise ValueError(f"expert is {expert}, expected 0 to {len(names) - 1} for {names}")
-        return jnp.broadcast_to(jnp.asarray(expert, jnp.int32), (layers, batch))
+        return jnp.broadcast_to(jnp.asarray(expert, jnp.int32), shape or (layers, batch))
 
     def _open(self, image: np.ndarray, index: int, coding: JpegCoding | None) -> Job:
         _check_image(image)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from armoe_jax.ops.color import BLUE_SPAN, LUMA, RED_SPAN
+
 Loss = Callable[[Float[Array, "b h w c"], Float[Array, "b h w c"]], Float[Array, ""]]
 
 CHARBONNIER_EPS = 1e-3
@@ -114,5 +116,5 @@ def _planes(image: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w 1"], ..
             "use 'rgb'"
         )
     red, green, blue = jnp.split(image, 3, axis=-1)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return luma, (blue - luma) / 1.772, (red - luma) / 1.402
+    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return luma, (blue - luma) / BLUE_SPAN, (red - luma) / RED_SPAN

@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Float, Int
 from PIL import Image
 
+from armoe_jax.evaluation.windowed import EXPERT_COLORS
+
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-EXPERT_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 SERIES_COLORS = ("#7a7f87", "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 
 _INK, _FAINT = 'class="ink" fill="#444"', 'class="grid" stroke="#ddd"'
@@ -148,7 +149,7 @@ def usage_chart(
             if share > 0:
                 parts.append(
                     f'<rect x="{x + 0.08 * step:.2f}" y="{y:.2f}" width="{0.84 * step:.2f}" '
-                    f'height="{span * float(share):.2f}" fill="{_expert_color(i)}">'
+                    f'height="{span * float(share):.2f}" fill="{expert_color(i)}">'
                     f"<title>layer {layer}: {escape(names[i])} {100 * share:.0f} %</title></rect>"
                 )
         if layer % every == 0:
@@ -180,7 +181,7 @@ def routing_chart(
             index = int(expert[layer, row])
             parts.append(
                 f'<rect x="{left + layer * step:.2f}" y="{y + 1}" width="{0.94 * step:.2f}" '
-                f'height="{row_height - 2}" fill="{_expert_color(index)}"><title>'
+                f'height="{row_height - 2}" fill="{expert_color(index)}"><title>'
                 f"{escape(images[row])}, layer {layer}: {escape(names[index])}</title></rect>"
             )
     return _svg(parts, width, top + count * row_height + 8, "Expert of each layer and image")
@@ -224,14 +225,15 @@ def _legend(names: Sequence[str], left: int) -> str:
     parts, x = [], left
     for i, name in enumerate(names):
         parts.append(
-            f'<rect x="{x}" y="8" width="13" height="13" rx="2" fill="{_expert_color(i)}"/>'
+            f'<rect x="{x}" y="8" width="13" height="13" rx="2" fill="{expert_color(i)}"/>'
             f'<text x="{x + 19}" y="19" {_INK}>{escape(name)}</text>'
         )
         x += 42 + 8 * len(name)
     return "".join(parts)
 
 
-def _expert_color(index: int) -> str:
+def expert_color(index: int) -> str:
+    """Returns the colour of an expert."""
     return EXPERT_COLORS[index % len(EXPERT_COLORS)]
 
 

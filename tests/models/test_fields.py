@@ -1,0 +1,77 @@
+"""Records of architectures: which belongs to which network, and what they refuse."""
+
+import dataclasses
+import json
+
+import pytest
+
+from armoe_jax.models import ARMoE, ARMoEConfig, ARMoEW, ARMoEWConfig, build_model
+from armoe_jax.models.build import config_from_dict, execution_defaults
+
+SMALL = ARMoEWConfig(embed_dim=8, depth=2, quality_range=(0.0, 8.0), interval_head=True, grid=16)
+
+
+def test_the_mixture_tells_the_network():
+    assert config_from_dict({"depth": [1], "num_heads": [2]}) == ARMoEConfig(
+        depth=(1,), num_heads=(2,)
+    )
+    assert config_from_dict({"mixture": "windowed", "depth": 3}) == ARMoEWConfig(depth=3)
+    assert isinstance(build_model(SMALL), ARMoEW)
+    assert isinstance(build_model({"mixture": "released"}), ARMoE)
+    for value in ("shifted", None, 1):
+        with pytest.raises(ValueError, match=r"choose one of \('released', 'windowed'\)"):
+            config_from_dict({"mixture": value})
+
+
+def test_survives_json():
+    assert config_from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
+
+
+def test_one_mapping_may_hold_architecture_and_execution():
+    model = build_model({**SMALL.to_dict(), "scan": True, "dtype": "bfloat16"}, scan=False)
+    assert (model.config, model.scan, model.dtype) == (SMALL, False, "bfloat16")
+    assert set(execution_defaults(SMALL)) == set(execution_defaults(ARMoEConfig()))
+    with pytest.raises(ValueError, match=r"unknown execution options \['stride'\]"):
+        build_model(SMALL, stride=2)
+    with pytest.raises(ValueError, match=r"unknown architecture fields \['num_heads'\]"):
+        build_model({"mixture": "windowed", "num_heads": 2})
+
+
+@pytest.mark.parametrize(
+    ("changes", "alignment"),
+    [({}, 16), ({"grid": 0}, 8), ({"window": 32}, 32), ({"stride": 2}, 16)],
+)
+def test_alignment(changes, alignment):
+    assert dataclasses.replace(SMALL, **changes).alignment == alignment
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("mixture", "released", "'windowed'"),
+        ("in_chans", 4, "1 or 3"),
+        ("depth", 0, "1 or more"),
+        ("stride", 3, "1 or 2"),
+        ("window", 6, "one of"),
+        ("route", "pixel", "'window', 'image'"),
+        ("experts", ("dct", "cosine"), "names out of"),
+        ("experts", ("dct", "dct"), "each name once"),
+        ("quality_range", (1.0,), "two qualities"),
+        ("quality_range", (), "False without a quality_range"),
+        ("grid", -8, "one of (0, 2, 4"),
+        ("grid", 12, "one of (0, 2, 4"),  # would not meet the windows where tiles start
+    ],
+)
+def test_refuses_naming_field_and_value(field, value, allowed):
+    with pytest.raises(ValueError, match=rf"{field}=|interval_head=") as error:
+        dataclasses.replace(SMALL, **{field: value})
+    assert allowed in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("depth", 2.5), ("depth", [2]), ("interval_head", 1), ("experts", [1]), ("quality_range", 3)],
+)
+def test_refuses_values_of_other_types_out_of_files(field, value):
+    with pytest.raises(ValueError, match=f"{field}="):
+        ARMoEWConfig.from_dict({field: value})

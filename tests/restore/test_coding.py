@@ -1,0 +1,112 @@
+"""Restoring JPEGs with what their files tell: on the grid, off it, turned, and in tiles."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from armoe_jax.images.jpeg import encode_jpeg
+from armoe_jax.models import ARMoEWConfig
+from armoe_jax.restore import Restorer
+
+CONFIG = ARMoEWConfig(
+    embed_dim=4,
+    depth=1,
+    pairs=1,
+    experts=("dct",),
+    expert_dim=4,
+    window=4,
+    quality_range=(0.0, 8.0),
+    interval_head=True,
+)
+
+
+@pytest.fixture(scope="module")
+def variables(make_variables):
+    """Random weights, but an estimator that contradicts no file."""
+    variables = make_variables(CONFIG)
+    for leaf in variables["params"]["quality"]["position"].values():
+        leaf[...] = 0
+    return variables
+
+
+@pytest.fixture(scope="module")
+def restorer(variables):
+    return Restorer(CONFIG, variables)
+
+
+def photograph(height, width, seed=0):
+    """Smooth colours with some noise: nothing clips."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.arange(height).reshape(-1, 1, 1), np.arange(width).reshape(-1, 1)
+    waves = 40 * np.sin(rows / 9 + np.arange(3)) + 40 * np.cos(columns / 7 - np.arange(3))
+    return np.clip(128 + waves + rng.normal(0, 6, waves.shape), 0, 255).astype(np.uint8)
+
+
+def test_it_is_the_network_told_the_steps(restorer):
+    image, coding = encode_jpeg(photograph(24, 32), quality=30, exact=True)
+    got = restorer(image, coding=coding).astype(float)
+    steps = coding.luma_table.reshape(1, 64).astype(np.float32)
+    y = restorer.apply(jnp.asarray(image[None] / np.float32(255)), steps=jnp.asarray(steps))[0]
+    # The restorer starts from the luma of the coefficients, where the decoder rounds.
+    assert np.abs(got - np.clip(255 * np.asarray(y), 0, 255)).max() < 4
+    assert np.abs(got - np.clip(255 * np.asarray(y), 0, 255)).mean() < 0.7
+    blind = restorer(image).astype(float)
+    assert np.abs(got - blind).mean() > 1
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (13, 18), (3, 1)])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_crops_of_any_size_keep_their_shape(restorer, height, width, channels):
+    whole = photograph(24, 40)[..., 0] if channels == () else photograph(24, 40)
+    image, coding = encode_jpeg(whole, quality=20)
+    top, left = (24 - height) // 2 + 1 if height < 16 else 0, 5
+    part = image[top : top + height, left : left + width]
+    got = restorer(part, coding=coding.crop(top, left, height, width))
+    assert (got.shape, got.dtype) == (part.shape, np.uint8)
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_turned_images_keep_their_shape(restorer, orientation):
+    image, coding = encode_jpeg(photograph(13, 18), quality=20)
+    turned = {3: lambda x: x[::-1, ::-1], 6: lambda x: x.swapaxes(0, 1)[:, ::-1]}[orientation]
+    image = np.ascontiguousarray(turned(image))
+    got = restorer(image, coding=coding.turned(orientation))
+    assert got.shape == image.shape
+    assert np.abs(got.astype(float) - image).mean() < 40
+
+
+def test_a_crop_is_restored_as_in_its_blocks(restorer):
+    """What a crop is padded with is its own mirror image, but the luma of the blocks is known."""
+    image, coding = encode_jpeg(photograph(24, 40)[..., 0], quality=30, exact=True)
+    whole = restorer(image, coding=coding)[2:19, 3:29]
+    got = restorer(image[2:19, 3:29], coding=coding.crop(2, 3, 17, 26))
+    # Gray: pixels around the crop are known exactly; all but what lies beyond its last blocks.
+    inner = np.abs(got.astype(int) - whole)[:12, :20]
+    assert inner.max() <= 1
+
+
+def test_tiles_on_the_grid_equal_the_whole(variables, restorer):
+    image, coding = encode_jpeg(photograph(64, 72), quality=30)
+    whole = restorer(image, coding=coding).astype(int)
+    tiled = Restorer(CONFIG, variables, tile=32, overlap=16)
+    difference = np.abs(tiled(image, coding=coding).astype(int) - whole)
+    assert difference.mean() < 0.3
+    # The second tile starts within the overlap; before it there is but the first.
+    assert difference[:12, :12].max() <= 1
+
+
+def test_networks_without_the_head_do_not_look(make_variables):
+    config = dataclasses.replace(CONFIG, interval_head=False)
+    blind = Restorer(config, make_variables(config))
+    image, coding = encode_jpeg(photograph(8, 10), quality=20)
+    np.testing.assert_array_equal(blind(image, coding=coding), blind(image))
+
+
+def test_the_coding_of_another_image_is_refused(restorer):
+    image, coding = encode_jpeg(photograph(16, 16), quality=20)
+    with pytest.raises(ValueError, match=r"coding is that of a uint8 image of shape \(16, 16\)"):
+        restorer(image[:8], coding=coding)
+    with pytest.raises(ValueError, match="the image is float32"):
+        restorer(image / np.float32(255), coding=coding)
