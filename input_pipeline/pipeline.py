@@ -10,6 +10,7 @@ with randomness precedes batching, and batching precedes the workers.
 import dataclasses
 import hashlib
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -190,10 +191,12 @@ class TrainLoader(Iterator[Batch]):
         with deaf_children():
             self._iterator = iter(stream)
         self._shared_memory = config.num_workers > 0
-        self._started = self._closed = False
+        self._started = False
+        # Also where nobody calls `close`: workers that are left over at exit are waited for.
+        self._finalizer = weakref.finalize(self, self._iterator.close)
 
     def __next__(self) -> Batch:
-        if self._closed:
+        if not self._finalizer.alive:
             raise StopIteration
         if self._started:
             batch = next(self._iterator)
@@ -215,9 +218,7 @@ class TrainLoader(Iterator[Batch]):
 
     def close(self) -> None:
         """Stops reading; the iterator then ends."""
-        if not self._closed:
-            self._closed = True
-            self._iterator.close()
+        self._finalizer()
 
     def __enter__(self) -> "TrainLoader":
         return self

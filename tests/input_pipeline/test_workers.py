@@ -1,5 +1,6 @@
 """Reading processes of a run: real processes, real signals."""
 
+import gc
 import signal
 import subprocess
 import sys
@@ -54,6 +55,19 @@ def test_workers_leave_signals_to_their_parent(fields):
         got += [batch["lq"] for batch in loader]
     np.testing.assert_array_equal(got, expected)
     assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+@pytest.mark.slow
+def test_workers_of_a_loader_that_is_dropped_end(fields):
+    """They do not hear SIGTERM, by which the interpreter ends leftover children and waits."""
+    loader = train_loader({**fields, "num_workers": 1}, batch_size=2, seed=1, num_steps=10**6)
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    next(loader)
+    workers = {c.pid for c in psutil.Process().children(recursive=True)} - before
+    assert workers
+    del loader
+    gc.collect()
+    assert not workers & {c.pid for c in psutil.Process().children(recursive=True)}
 
 
 @pytest.mark.slow
