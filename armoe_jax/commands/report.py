@@ -7,6 +7,9 @@ from typing import Any
 
 HELP = "Write evaluations as one self-contained HTML page."
 
+WINDOW_PICTURES = 3
+"""Images whose windows' choices are shown: each gives a picture a layer."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the sub-command's arguments."""
@@ -32,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="pictures embedded of each run (default: 12)",
     )  # fmt: skip
     inside = parser.add_argument_group("looking inside the network (needs --lq)")
-    inside.add_argument("--checkpoint", metavar="CKPT", help="adds expert usage and decay maps")
+    inside.add_argument(
+        "--checkpoint", metavar="CKPT",
+        help="adds expert usage; decay maps, or thresholds and what windows chose",
+    )  # fmt: skip
     inside.add_argument(
         "--attribution", type=int, default=0, metavar="N",
         help="adds local attribution maps of N images (slow: a gradient for each of 50 steps)",
@@ -78,15 +84,17 @@ def _one_each(name: str, values: Sequence[str], count: int) -> list[str]:
 
 
 def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
-    from armoe_jax.evaluation import analysis
+    from armoe_jax.evaluation import analysis, windowed
     from armoe_jax.evaluation.report import Inside
     from armoe_jax.evaluation.report.pictures import read_for_network
-    from armoe_jax.models import ARMoEConfig
+    from armoe_jax.models import ARMoEConfig, ARMoEWConfig
     from armoe_jax.restore.pretrained import load_pretrained
 
     restorer = load_pretrained(args.checkpoint)
     channels = restorer.config.in_chans
-    usage, attributions = {}, {}
+    config = restorer.config
+    by_window = isinstance(config, ARMoEWConfig) and bool(config.experts)
+    usage, attributions, choices = {}, {}, {}
     for run in runs:
         files = {name: run.picture("lq", name) for name in run.rows}
         images = {name: read_for_network(file, channels) for name, file in files.items() if file}
@@ -94,12 +102,16 @@ def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
             raise ValueError(f"{run.label}: the coded images are not known; give --lq")
         if restorer.config.experts and not run.experts:
             usage[run.label] = analysis.expert_usage(restorer, images.items())
+        for name in list(images)[: WINDOW_PICTURES - len(choices)] if by_window else ():
+            choices[name] = images[name], windowed.window_choices(restorer, images[name])
         for name in list(images)[: args.attribution - len(attributions)]:
             attributions[name] = _attribute(restorer, images[name], args.attribution_crop)
-    config, decay = restorer.config, None
+    decay, thresholds = None, {}
     if isinstance(config, ARMoEConfig) and config.experts:
         decay = analysis.decay_maps(config, restorer.variables)
-    return Inside(decay, attributions, usage)
+    if isinstance(config, ARMoEWConfig) and config.experts:
+        thresholds = windowed.thresholds(config, restorer.variables)
+    return Inside(decay, attributions, usage, choices, thresholds)
 
 
 def _attribute(restorer: Any, image: Any, side: int) -> Any:

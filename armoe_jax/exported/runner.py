@@ -3,7 +3,8 @@
 An export is one zip file (members stored, not compressed) with
 
     export.json          what it is: see `ExportInfo`
-    program.bin          jax.export's serialised StableHLO: (weights, x) -> (y, expert)
+    program.bin          jax.export's serialised StableHLO: (weights, x) -> (y, expert), or
+                         (weights, x, steps) where `ExportInfo.takes_steps`
     weights.safetensors  the weights by path, for example "params/conv_first/kernel"
 
 `write_export` makes such a file; `writer` prepares its contents from a
@@ -28,7 +29,11 @@ from numpy.typing import NDArray
 
 from armoe_jax.ops.tiling import TilePlan, mirror_indices, plan_tiles
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Files of version 1 have neither `alignment` nor `takes_steps`: their defaults hold."""
+
+NUM_STEPS = 64
 DEFAULT_OVERLAP = 32
 SYMBOLIC_BATCH = "b"
 _INFO, _PROGRAM, _WEIGHTS = "export.json", "program.bin", "weights.safetensors"
@@ -48,6 +53,9 @@ class ExportInfo:
         expert_names: Names for the values of the second output.
         config: The architecture, for the record.
         provenance: Where the weights come from, for the record.
+        alignment: Corners of tiles must be at multiples of this many pixels.
+        takes_steps: Whether the program takes the quantiser steps of JPEGs beside the images: that
+            of a network with an interval head does.
         jax_version: Of the export.
         format_version: Of this file format.
     """
@@ -61,6 +69,8 @@ class ExportInfo:
     expert_names: tuple[str, ...]
     config: dict[str, Any]
     provenance: dict[str, Any]
+    alignment: int = 1
+    takes_steps: bool = False
     jax_version: str = jax.__version__
     format_version: int = FORMAT_VERSION
 
@@ -70,11 +80,11 @@ class ExportedOutput(NamedTuple):
 
     Attributes:
         image: Restored tiles, not clipped.
-        expert: Which expert each layer took for each image.
+        expert: Which expert each layer took for each image, or for each window of it.
     """
 
     image: Float[Array, "b hs ws c"]
-    expert: Int[Array, "l b"]
+    expert: Int[Array, "l b *n"]
 
 
 class ExportedModel:
@@ -84,13 +94,21 @@ class ExportedModel:
         self.info = info
         self._program = program
         self._weights = {name: jax.numpy.asarray(value) for name, value in weights.items()}
-        self._call = jax.jit(lambda weights, x: ExportedOutput(*program.call(weights, x)))
+        self._call = jax.jit(lambda *arguments: ExportedOutput(*program.call(*arguments)))
 
-    def __call__(self, x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"]) -> ExportedOutput:
+    def __call__(
+        self,
+        x: Float[Array, "b h w c"] | Float[np.ndarray, "b h w c"],
+        *,
+        steps: Float[Array, "b 64"] | Float[np.ndarray, "b 64"] | None = None,
+    ) -> ExportedOutput:
         """Runs the program on a batch of tiles.
 
         Args:
             x: float32 in [0, 1]; `info.tile` high and wide, and `info.batch` images if fixed.
+            steps: Quantiser steps of the luma of JPEGs, by frequency, row by row; 0 where unknown,
+                as are all by default. The blocks must start at the tiles' corners. Only for
+                programs that take them (`info.takes_steps`).
 
         Raises:
             ValueError: If shape or type differ, or the platform is not one of the export's.
@@ -106,10 +124,26 @@ class ExportedModel:
                 f"a batch of {x.shape[0]}; this program takes {batch or 'one or more'}"
             )
         self._check_platform()
-        return self._call(self._weights, x)
+        if not self.info.takes_steps:
+            if steps is not None:
+                raise ValueError("steps are given, but this program knows no quantiser steps")
+            return self._call(self._weights, x)
+        if steps is None:
+            steps = np.zeros((x.shape[0], NUM_STEPS), np.float32)
+        if steps.shape != (x.shape[0], NUM_STEPS) or steps.dtype != np.float32:
+            raise ValueError(
+                f"steps are {steps.dtype} {steps.shape}; this program takes float32 "
+                f"({x.shape[0]}, {NUM_STEPS}) with these images"
+            )
+        return self._call(self._weights, x, steps)
 
     def restore(
-        self, image: NDArray[Any], *, overlap: int | None = None, batch: int = 1
+        self,
+        image: NDArray[Any],
+        *,
+        overlap: int | None = None,
+        batch: int = 1,
+        steps: NDArray[Any] | None = None,
     ) -> NDArray[Any]:
         """Restores an image of any size in feathered tiles.
 
@@ -118,6 +152,8 @@ class ExportedModel:
             overlap: Pixels that neighbouring tiles share, at least; by default 32, or less for
                 tiles under 128.
             batch: Tiles run together; the export's own number if that is fixed.
+            steps: The luma quantiser table of the JPEG that the image is, (8, 8), in natural order;
+                for programs that take it, and only where the blocks start at the image's corner.
 
         Returns:
             The restored image, of the same type; sides times `info.scale`.
@@ -136,22 +172,32 @@ class ExportedModel:
         peak = np.iinfo(image.dtype).max
         if overlap is None:
             overlap = min(DEFAULT_OVERLAP, self.info.tile // 4)
-        plan = plan_tiles(pixels.shape[0], pixels.shape[1], self.info.tile, overlap)
-        values = _blend(self._run_tiles(pixels, plan, peak, batch), plan, self.info)
+        height, width = pixels.shape[:2]
+        plan = plan_tiles(height, width, self.info.tile, overlap, alignment=self.info.alignment)
+        values = _blend(self._run_tiles(pixels, plan, peak, batch, steps), plan, self.info)
         out = np.rint(np.clip(values, 0, 1) * np.float32(peak)).astype(image.dtype)
         return out[..., 0] if gray else out
 
     def _run_tiles(
-        self, pixels: NDArray[Any], plan: TilePlan, peak: int, batch: int
+        self,
+        pixels: NDArray[Any],
+        plan: TilePlan,
+        peak: int,
+        batch: int,
+        steps: NDArray[Any] | None,
     ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
         """Yields (row, column, restored tile); the last batch is filled up by repetition."""
         batch = self.info.batch or batch
         places = list(plan.tiles())
+        table = None
+        if steps is not None:
+            table = np.repeat(np.reshape(steps, (1, -1)), batch, axis=0).astype(np.float32)
         for start in range(0, len(places), batch):
             some = places[start : start + batch]
             full = [some[min(i, len(some) - 1)] for i in range(batch)]
             tiles = np.stack([_cut(pixels, plan, *place, self.info.tile) for place in full])
-            output = np.asarray(self(tiles.astype(np.float32) / np.float32(peak)).image)
+            unit = tiles.astype(np.float32) / np.float32(peak)
+            output = np.asarray(self(unit, steps=table).image)
             yield from ((*place, tile) for place, tile in zip(some, output, strict=False))
 
     def _check_platform(self) -> None:
@@ -199,9 +245,9 @@ def load_export(path: str | os.PathLike) -> ExportedModel:
         members = _read_members(Path(path))
         record = json.loads(members[_INFO])
         checksums = record.pop("sha256")
-        if record["format_version"] != FORMAT_VERSION:
+        if record["format_version"] not in READABLE_VERSIONS:
             raise ValueError(
-                f"format version {record['format_version']}, this code reads {FORMAT_VERSION}"
+                f"format version {record['format_version']}, this code reads {READABLE_VERSIONS}"
             )
         for name, checksum in checksums.items():
             if hashlib.sha256(members[name]).hexdigest() != checksum:

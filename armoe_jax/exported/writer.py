@@ -12,7 +12,13 @@ import numpy as np
 from flax import traverse_util
 from jax import export as jax_export
 
-from armoe_jax.exported.runner import SYMBOLIC_BATCH, ExportInfo, load_export, write_export
+from armoe_jax.exported.runner import (
+    NUM_STEPS,
+    SYMBOLIC_BATCH,
+    ExportInfo,
+    load_export,
+    write_export,
+)
 from armoe_jax.models import AnyConfig, Network, build_model, config_from_dict
 from armoe_jax.ops.tiling import check_tile
 from armoe_jax.runtime.files import written_beside
@@ -40,7 +46,7 @@ def export_model(
         path: File to write; appears only when complete.
         config: Architecture.
         variables: {"params": ..., "batch_stats": ...}.
-        tile: Side of the input, pixels; even, 16 or more.
+        tile: Side of the input, pixels; even, 16 or more, a multiple of `config.alignment`.
         batch: Images a call, or None for any number.
         platforms: Where it shall run, out of `PLATFORMS`; they need not be here.
         dtype: Precision of matrix operands, "float32" or "bfloat16".
@@ -52,6 +58,8 @@ def export_model(
         ValueError: If tile, batch, platform or dtype are not possible.
     """
     check_tile(tile, 0)
+    if tile % config.alignment:
+        raise ValueError(f"tile is {tile}; this network needs a multiple of {config.alignment}")
     if batch is not None and batch < 1:
         raise ValueError(f"batch is {batch}; give 1 or more, or None for any number")
     unknown = sorted(set(platforms) - set(PLATFORMS))
@@ -67,6 +75,8 @@ def export_model(
         expert_names=config.experts,
         config=config.to_dict(),
         provenance=dict(provenance or {}),
+        alignment=config.alignment,
+        takes_steps=config.interval_head,
     )
     weights = flatten(variables)
     with written_beside(Path(path), overwrite=overwrite) as beside:
@@ -75,11 +85,11 @@ def export_model(
 
 
 def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:
-    """Traces and lowers the network: (weights by path, x) -> (y, expert)."""
+    """Traces and lowers the network: (weights by path, x[, steps]) -> (y, expert)."""
     model = build_model(config_from_dict(info.config), dtype=info.dtype)
 
-    def program(weights: dict[str, jax.Array], x: jax.Array) -> tuple[Any, Any]:
-        y, routing = _apply(model, unflatten(weights), x)
+    def program(weights: dict[str, jax.Array], x: jax.Array, *steps: jax.Array) -> tuple[Any, Any]:
+        y, routing = _apply(model, unflatten(weights), x, *steps)
         return y, routing.expert
 
     batch = info.batch or jax_export.symbolic_shape(SYMBOLIC_BATCH)[0]
@@ -87,8 +97,10 @@ def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:
         name: jax.ShapeDtypeStruct(np.shape(value), np.asarray(value).dtype)
         for name, value in weights.items()
     }
-    x = jax.ShapeDtypeStruct((batch, info.tile, info.tile, info.channels), jnp.float32)
-    return jax_export.export(jax.jit(program), platforms=info.platforms)(shapes, x)
+    inputs = [jax.ShapeDtypeStruct((batch, info.tile, info.tile, info.channels), jnp.float32)]
+    if info.takes_steps:
+        inputs.append(jax.ShapeDtypeStruct((batch, NUM_STEPS), jnp.float32))
+    return jax_export.export(jax.jit(program), platforms=info.platforms)(shapes, *inputs)
 
 
 def check_export(path: str | os.PathLike, config: AnyConfig, variables: Mapping[str, Any]) -> float:
@@ -104,9 +116,14 @@ def check_export(path: str | os.PathLike, config: AnyConfig, variables: Mapping[
     exported = load_export(path)
     info = exported.info
     shape = (info.batch or 2, info.tile, info.tile, info.channels)
-    x = np.random.default_rng(0).random(shape, np.float32)
-    theirs, _ = _apply(build_model(config, dtype=info.dtype), variables, jnp.asarray(x))
-    difference = float(jnp.abs(exported(x).image - theirs).max())
+    rng = np.random.default_rng(0)
+    x, told = rng.random(shape, np.float32), {}
+    if info.takes_steps:  # and the first file is unknown
+        told["steps"] = rng.integers(1, 99, (shape[0], NUM_STEPS)).astype(np.float32)
+        told["steps"][0] = 0
+    model = build_model(config, dtype=info.dtype)
+    theirs, _ = _apply(model, variables, jnp.asarray(x), *map(jnp.asarray, told.values()))
+    difference = float(jnp.abs(exported(x, **told).image - theirs).max())
     if info.dtype == "float32" and not difference <= CHECK_TOLERANCE:
         raise ValueError(
             f"{path}: differs by {difference:.2e} from the network, more than {CHECK_TOLERANCE}"
@@ -115,8 +132,11 @@ def check_export(path: str | os.PathLike, config: AnyConfig, variables: Mapping[
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(model: Network, variables: Mapping[str, Any], x: jax.Array) -> Any:
-    return model.apply(variables, x, return_routing=True)
+def _apply(
+    model: Network, variables: Mapping[str, Any], x: jax.Array, steps: jax.Array | None = None
+) -> Any:
+    told: dict[str, Any] = {} if steps is None else {"steps": steps}
+    return model.apply(variables, x, return_routing=True, **told)
 
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.cli import main
 from armoe_jax.exported import load_export
 from armoe_jax.exported.writer import check_export, export_model, flatten, unflatten
-from armoe_jax.models import ARMoEConfig, build_model
+from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
 
 TILE = 16
 CONFIG = ARMoEConfig(
@@ -142,6 +142,34 @@ def test_super_resolution_gray_fixed_batch(tmp_path):
         model(np.zeros((3, TILE, TILE, 1), np.float32))
 
 
+JPEG = ARMoEWConfig(
+    embed_dim=4, depth=1, pairs=1, experts=("dct", "haar"), expert_dim=3, window=4,
+    quality_range=(0.0, 8.0), interval_head=True,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def jpeg(tmp_path_factory):
+    """A network whose windows choose and that takes the steps of JPEGs, exported; its weights."""
+    path, variables = tmp_path_factory.mktemp("export") / "jpeg", random_variables(JPEG)
+    for leaf in variables["params"]["quality"]["position"].values():
+        leaf[...] = 0  # its estimate contradicts no file
+    info = export_model(path, JPEG, variables, tile=TILE, platforms=["cpu"])
+    assert (info.alignment, info.takes_steps) == (8, True)
+    return path, variables
+
+
+def test_steps_reach_the_program(jpeg):
+    path, variables = jpeg
+    assert check_export(path, JPEG, variables) < 1e-4
+    image = np.random.default_rng(0).integers(0, 256, (19, 41, 3), np.uint8)
+    model = load_export(path)
+    told = model.restore(image, overlap=4, batch=2, steps=np.full((8, 8), 30, np.uint16))
+    blind = model.restore(image, overlap=4, batch=2)
+    assert told.shape == blind.shape == image.shape
+    assert (told != blind).any()
+
+
 @pytest.mark.slow
 def test_check_finds_other_weights(file, variables):
     other = jax.tree.map(lambda a: a * 1.5, variables)
@@ -216,9 +244,9 @@ class TestDamage:
 
     def test_newer_format(self, file, tmp_path):
         with zipfile.ZipFile(file) as source:
-            record = json.loads(source.read("export.json")) | {"format_version": 2}
+            record = json.loads(source.read("export.json")) | {"format_version": 3}
         self.rewrite(file, tmp_path / "x", export=json.dumps(record).encode())
-        with pytest.raises(ValueError, match="format version 2"):
+        with pytest.raises(ValueError, match="format version 3"):
             load_export(tmp_path / "x")
 
     def test_compressed_member(self, tmp_path):

@@ -14,8 +14,9 @@ from jaxtyping import Float, UInt8
 
 from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
 from armoe_jax.evaluation.report import charts, sections
-from armoe_jax.evaluation.report.pictures import load_pictures, thumbnail_uri, to_uri
+from armoe_jax.evaluation.report.pictures import Picture, load_pictures, thumbnail_uri, to_uri
 from armoe_jax.evaluation.report.runs import Run, unique_labels
+from armoe_jax.evaluation.windowed import WindowChoices
 from armoe_jax.runtime.errors import printable
 from armoe_jax.runtime.files import write_atomically
 
@@ -30,6 +31,8 @@ class Inside:
         decay: Mean decay over frequency of every layer, or None.
         attributions: Image name -> (picture, its local attribution).
         usage: Label of a run -> expert usage, where the run's record has none.
+        choices: Image name -> (picture, what its windows chose), where windows choose.
+        thresholds: Expert -> mean thresholds by layer and band, where windows choose.
     """
 
     decay: Float[np.ndarray, "layers u v"] | None = None
@@ -37,6 +40,10 @@ class Inside:
         default_factory=dict
     )
     usage: Mapping[str, ExpertUsage] = dataclasses.field(default_factory=dict)
+    choices: Mapping[str, tuple[Picture, WindowChoices]] = dataclasses.field(default_factory=dict)
+    thresholds: Mapping[str, Float[np.ndarray, "layers bands"]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def write_report(
@@ -161,4 +168,9 @@ def _run_data(
 
 
 def _inside(inside: Inside) -> str:
-    return sections.decay(inside.decay) + sections.attributions(inside.attributions)
+    return (
+        sections.decay(inside.decay)
+        + sections.window_choices(inside.choices)
+        + sections.thresholds(inside.thresholds)
+        + sections.attributions(inside.attributions)
+    )

@@ -1,6 +1,7 @@
 """The parts of a report as HTML, made of text, tables and inline SVG."""
 
 import importlib.resources
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -10,9 +11,11 @@ import numpy as np
 
 from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
 from armoe_jax.evaluation.report import charts
+from armoe_jax.evaluation.report.charts import image_uri
 from armoe_jax.evaluation.report.pictures import to_uri
 from armoe_jax.evaluation.report.runs import Run
 from armoe_jax.evaluation.tables import LABELS, number
+from armoe_jax.evaluation.windowed import WindowChoices
 from armoe_jax.metrics import bd_psnr, bd_rate
 from armoe_jax.runtime.errors import printable
 
@@ -263,8 +266,9 @@ def experts(usages: Mapping[str, ExpertUsage]) -> str:
             -sum(share * np.log2(share) for share in row if share > 0) for row in usage.shares
         )
         parts.append(
-            f"<h3>{escape(label)}</h3><p class='quiet'>Share of images that each layer sends to "
-            f"each expert. Mean entropy {entropy:.2f} bit of "
+            f"<h3>{escape(label)}</h3><p class='quiet'>Share of "
+            f"{'images' if usage.windows is None else 'windows'} that each layer sends to each "
+            f"expert. Mean entropy {entropy:.2f} bit of "
             f"{np.log2(len(usage.expert_names)):.2f}.</p>"
             f'<div class="charts"><figure>'
             f"{charts.usage_chart(usage.shares, usage.expert_names)}</figure><figure>"
@@ -289,6 +293,54 @@ def decay(maps: Any) -> str:
         '<p class="quiet">Weight of spatial frequencies in the experts of each layer, mean over '
         "channels: zero frequency at the top left; black is 0, pale yellow 1.</p>"
         f'<div class="tiles">{figures}</div>',
+    )
+
+
+def window_choices(items: Mapping[str, tuple[np.ndarray, WindowChoices]]) -> str:
+    """Pictures tinted by the expert that each window chose, one a layer."""
+    if not items:
+        return ""
+    names = next(iter(items.values()))[1].expert_names
+    legend = ", ".join(
+        f'<span style="color:{charts.expert_color(i)}">&#9632;</span> {escape(name)}'
+        for i, name in enumerate(names)
+    )
+    figures = [
+        f'<figure><img src="{image_uri(choices.drawn_over(picture, layer), "JPEG", quality=85)}" '
+        f'alt="experts of {escape(name)} in layer {layer}"><figcaption>{escape(name)}<small>'
+        f"layer {layer}</small></figcaption></figure>"
+        for name, (picture, choices) in items.items()
+        for layer in range(len(choices.expert))
+    ]
+    return _section(
+        "Windows",
+        "windows",
+        f'<p class="quiet">Which expert each window takes: {legend}.</p>'
+        f'<div class="tiles">{"".join(figures)}</div>',
+    )
+
+
+def thresholds(maps: Mapping[str, Any]) -> str:
+    """Thresholds of every layer and expert: by frequency, or in a row of bands."""
+    peak = max((float(rows.max()) for rows in maps.values()), default=0.0)
+    figures = []
+    for name, rows in maps.items():
+        side = math.isqrt(rows.shape[1])
+        shape = (side, side) if side * side == rows.shape[1] else (1, rows.shape[1])
+        figures += [
+            f'<figure><img src="{charts.heat_map(row.reshape(shape), peak=peak)}" '
+            f'alt="thresholds of {escape(name)} in layer {layer}"><figcaption>{escape(name)}, '
+            f"layer {layer}<small>mean {row.mean():.3f}</small></figcaption></figure>"
+            for layer, row in enumerate(rows)
+        ]
+    if not figures:
+        return ""
+    return _section(
+        "Thresholds",
+        "thresholds",
+        '<p class="quiet">What each band of an expert is shrunk by, mean over channels, in units '
+        f"of normalised features: black is 0, pale yellow {peak:.2f}.</p>"
+        f'<div class="tiles">{"".join(figures)}</div>',
     )
 
 
