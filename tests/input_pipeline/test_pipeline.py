@@ -13,6 +13,7 @@ from input_pipeline.codecs import CODEC_IDS, CodecOptions
 from input_pipeline.image_files import list_images, read_rgb
 from input_pipeline.manifest import Tree
 from input_pipeline.pipeline import eval_pairs, train_dataset, train_loader
+from input_pipeline.skipping import TooManyDamagedError
 from input_pipeline.throughput import compare_storage, measure
 from input_pipeline.transforms import jpeg_round_trip
 
@@ -336,7 +337,7 @@ def test_files_damaged_after_the_start_are_named(built, tmp_path):
     dataset = train_dataset(
         {"source": "built", "root": str(folder), "patch_size": 16}, batch_size=4, seed=0
     )
-    with pytest.raises(ValueError, match=r"lq/\d\.png: cannot be read as an image"):
+    with pytest.raises(TooManyDamagedError, match=r"lq/\d\.png: cannot be read as an image"):
         dataset[0]
 
 
