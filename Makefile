@@ -1,4 +1,4 @@
-# make demo   set up a virtual environment, restore coded photographs, then train for a few steps
+# make demo   set up a virtual environment, restore coded photographs, write pictures and a report
 # make test   set up a virtual environment, check the code, then run the whole test suite
 #
 # Both need Python >= 3.11, make and a package index; nothing else is installed or changed.

@@ -1,115 +1,116 @@
 """The demonstration: shipped weights on photographs inside an installed package, with pictures."""
 
-import dataclasses
-import time
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from jaxtyping import UInt8
-
-from armoe_jax.checkpoints.shipped import JPEG_MODEL
-from armoe_jax.evaluation.tables import markdown
-from armoe_jax.images.io import write_image
-from armoe_jax.metrics import psnr, ssim
-from armoe_jax.training.final_report import add_constant
+from armoe_jax.checkpoints.shipped import CODEC_MODEL, JPEG_MODEL
+from armoe_jax.checkpoints.weights import load_weights
+from armoe_jax.evaluation.pairs import evaluate_pairs
+from armoe_jax.evaluation.record import Evaluation
+from armoe_jax.evaluation.report.runs import RECORD_NAME
+from armoe_jax.images.comparison import compare
+from armoe_jax.images.io import read_image, write_image
+from armoe_jax.images.jpeg import JpegCoding, read_jpeg_coding
+from armoe_jax.restore.restorer import Restorer
+from armoe_jax.runtime.files import write_atomically
 from input_pipeline import pipeline
+from input_pipeline.codecs.jpeg import encode_jpeg
+from input_pipeline.embedded import embedded_images
 from input_pipeline.example import Pair
-from input_pipeline.transforms import jpeg_round_trip
-
-Image = UInt8[np.ndarray, "_ _ _"]
 
 VVC_QP = 37
 JPEG_QUALITY = 10
 
-
-@dataclasses.dataclass(frozen=True)
-class Restored:
-    """One photograph of the demonstration and what came of it.
-
-    Attributes:
-        title: Photograph, codec and quality.
-        before: PSNR-Y in dB and SSIM-Y of the coded image.
-        after: The same of the restored image.
-        brightness: PSNR-Y after the best constant correction of each channel, and nothing else.
-        seconds: What restoring took, compilation included.
-    """
-
-    title: str
-    before: tuple[float, float]
-    after: tuple[float, float]
-    brightness: float
-    seconds: float
+CODINGS = {
+    JPEG_MODEL: {"codec": "jpeg", "qp": JPEG_QUALITY},
+    CODEC_MODEL: {"codec": "vvc", "qp": VVC_QP},
+}
+"""Name of weights -> what their photographs are coded with; the strongest picture comes first."""
 
 
-def coded_pairs(model: str, cache_dir: str = "") -> list[Pair]:
-    """Returns the photographs, coded as the weights of that name expect it.
+def coded_photographs(model: str, folder: Path, cache_dir: str = "") -> list[Pair]:
+    """Codes the photographs as the weights of that name expect it.
 
     Args:
-        model: Name of shipped weights.
-        cache_dir: Where they are coded; by default the user's cache folder.
+        model: Name of shipped weights, a key of CODINGS.
+        folder: Gets the coded photographs in lq/ and the originals in gt/.
+        cache_dir: Where VVC's are kept from one call to the next; by default the user's cache.
     """
-    fields: dict[str, Any] = {"source": "embedded", "codec": "vvc", "qp": VVC_QP}
-    fields |= {"preset": "faster", "colors": "clean", "cache_dir": cache_dir}
-    pairs = pipeline.eval_pairs(fields)[:]
-    if model != JPEG_MODEL:
-        return pairs
-    return [
-        Pair(pair.name, jpeg_round_trip(pair.gt, JPEG_QUALITY, "4:2:0"), pair.gt) for pair in pairs
-    ]
+    pairs = list(_jpegs(folder) if model == JPEG_MODEL else _decoded_vvc(folder, cache_dir))
+    for pair in pairs:
+        write_image(folder / "gt" / f"{pair.name}.png", pair.gt)
+    return pairs
+
+
+def _jpegs(folder: Path) -> Iterator[Pair]:
+    """Writes JPEG files and reads them again, with all that a file tells."""
+    for source in embedded_images("eval"):
+        original = read_image(source).pixels
+        path = folder / "lq" / f"{source.stem}.jpg"
+        write_atomically(path, encode_jpeg(original, JPEG_QUALITY, "4:2:0"))
+        coding = read_jpeg_coding(path)
+        known = coding if isinstance(coding, JpegCoding) else None
+        yield Pair(source.stem, read_image(path).pixels, original, known)
+
+
+def _decoded_vvc(folder: Path, cache_dir: str) -> Iterator[Pair]:
+    pairs = pipeline.eval_pairs(
+        {
+            "source": "embedded",
+            "codec": "vvc",
+            "qp": VVC_QP,
+            "preset": "faster",
+            "colors": "clean",
+            "cache_dir": cache_dir,
+        }
+    )
+    for pair in pairs:
+        write_image(folder / "lq" / f"{pair.name}.png", pair.lq)
+        yield pair
+
+
+def load_restorer(model: str) -> Restorer:
+    """Loads shipped weights; tells them the QP if they adapt to it, as who coded a video may do.
+
+    A JPEG tells its quality itself.
+    """
+    loaded = load_weights(model)
+    tell = model == CODEC_MODEL and loaded.config.quality_range
+    quality = CODINGS[model]["qp"] if tell else None
+    return Restorer(loaded.config, loaded.variables, coding_quality=quality)
 
 
 def restore_photographs(
-    restore: Callable[[Image], Image], pairs: Sequence[Pair], model: str, folder: Path
-) -> list[Restored]:
-    """Restores photographs, measures them, and writes pictures.
+    model: str,
+    pairs: Iterable[Pair],
+    folder: Path,
+    tell: Callable[[str], None],
+) -> Evaluation:
+    """Restores photographs, measures them, and writes pictures and the record.
 
     Args:
-        restore: The network.
-        pairs: Coded images and their originals.
-        model: Name of the weights, for titles.
-        folder: Gets coded, restored and original image, and all three side by side.
+        model: Name of shipped weights, a key of CODINGS.
+        pairs: What `coded_photographs` returned for this folder.
+        folder: Gets restored/, comparison/ and the record, which names the figures of all.
+        tell: Called with a line on each photograph as soon as it is done.
     """
-    coding = f"JPEG quality {JPEG_QUALITY}" if model == JPEG_MODEL else f"VVC QP {VVC_QP}"
-    kind = coding.partition(" ")[0].lower()
-    results = []
+    restorer = load_restorer(model)
+    images = []
     for pair in pairs:
-        start = time.perf_counter()
-        restored = restore(pair.lq)
-        seconds = time.perf_counter() - start
-        pictures = {"coded": pair.lq, "restored": restored, "original": pair.gt}
-        pictures["comparison"] = np.concatenate([pair.lq, restored, pair.gt], axis=1)
-        for what, picture in pictures.items():
-            write_image(folder / f"{pair.name}_{kind}_{what}.png", picture)
-        shift = (pair.gt.astype(np.float64) - pair.lq).mean(axis=(0, 1))
-        results.append(
-            Restored(
-                f"{pair.name}, {coding}",
-                (psnr(pair.lq, pair.gt), ssim(pair.lq, pair.gt)),
-                (psnr(restored, pair.gt), ssim(restored, pair.gt)),
-                psnr(add_constant(pair.lq, shift), pair.gt),
-                seconds,
-            )
-        )
-    return results
+        done = evaluate_pairs(restorer, [pair], save_images=folder / "restored")
+        (image,) = done.images
+        restored = read_image(folder / "restored" / f"{pair.name}.png").pixels
+        sheet = compare({"coded": pair.lq, "restored": restored, "original": pair.gt})
+        write_image(folder / "comparison" / f"{pair.name}.png", sheet)
+        images.append(image)
+        before, after = image.figures["lq_psnr_y"], image.figures["psnr_y"]
+        tell(f"{pair.name}: {_decibels(before)} coded, {_decibels(after)} restored")
+    evaluation = Evaluation(tuple(images), coding=CODINGS[model])
+    record = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
+    write_atomically(folder / RECORD_NAME, record + "\n")
+    return evaluation
 
 
-def format_results(results: Sequence[Restored]) -> str:
-    """Returns the figures as a table."""
-    header = [
-        "photograph",
-        "coded PSNR-Y/SSIM",
-        "restored",
-        "gain dB",
-        "brightness only",
-        "seconds",
-    ]
-    rows = []
-    for row in results:
-        before, after = (
-            f"{figures[0]:.2f} / {figures[1]:.4f}" for figures in (row.before, row.after)
-        )
-        gains = [f"{psnr - row.before[0]:+.2f}" for psnr in (row.after[0], row.brightness)]
-        rows.append([row.title, before, after, *gains, f"{row.seconds:.1f}"])
-    return markdown(header, rows)
+def _decibels(value: float | None) -> str:
+    return "without loss" if value is None else f"{value:.2f} dB"

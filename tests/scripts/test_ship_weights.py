@@ -1,6 +1,5 @@
 """Weights of the package: written from a run, described by a card, found, measured, repeated."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -20,14 +19,12 @@ from skimage.data import astronaut
 import configs
 from armoe_jax import cli, load_pretrained
 from armoe_jax.checkpoints import shipped
-from armoe_jax.checkpoints.folder import LoadedModel
-from armoe_jax.checkpoints.weights import load_weights, save_weights
+from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr
 from armoe_jax.models.quality import QualityEstimator
 from armoe_jax.runtime.files import sha256_of
 from armoe_jax.training.train import train_and_evaluate
-from configs import loading
 from input_pipeline.codecs import get_codec
 from input_pipeline.codecs.base import CodecOptions
 
@@ -301,55 +298,12 @@ def test_facts_of_a_run(tmp_path):
         training_record.check_first_losses(tmp_path, [1.0] * 9)
 
 
-class TestDemo:
-    """`armoe-jax demo` on real photographs, with weights that change nothing visible."""
-
-    @pytest.mark.slow
-    def test_restores_and_writes_pictures(self, tmp_path, monkeypatch, capsys):
-        folder = tmp_path / "weights"
-        monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", folder)
-        words = ["demo", "-o", str(tmp_path / "out"), "--cache-dir", str(tmp_path / "cache")]
-        assert cli.main([*words, "--steps", "0"]) == 0
-        assert capsys.readouterr().out.count("do not come with this installation") == 2
-        save_weights(folder / "car_small_vvc.safetensors", identity())
-        assert cli.main([*words, "--steps", "0"]) == 0
-        out = capsys.readouterr().out
-        assert "the weights car_small_jpeg do not come" in out
-        row = next(line for line in out.splitlines() if line.startswith("chelsea, VVC QP 37"))
-        assert row.split()[-3] == "+0.00"
-        assert {path.name for path in (tmp_path / "out").glob("coffee*")} == {
-            f"coffee_vvc_{what}.png" for what in ("coded", "restored", "original", "comparison")
-        }
-
-    def test_bad_usage(self, capsys):
-        assert cli.main(["demo", "--steps", "-1"]) == 2
-        assert "--steps is -1" in capsys.readouterr().err
-
-    @pytest.mark.slow
-    def test_training_step(self, run, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path / "none")
-        monkeypatch.setattr("configs.load", lambda path: tiny(run / "pairs"))
-        assert cli.main(["demo", "-o", str(tmp_path / "out"), "--steps", "4"]) == 0
-        out = capsys.readouterr().out
-        assert "at step 4" in out
-        assert (tmp_path / "out" / "training" / "evaluation.json").is_file()
-
-
-def tiny(pairs):
-    overrides = training_runs.tiny_overrides(pairs) | {"sharding.num_devices": 1}
-    return loading.load("configs/base.py", overrides)
-
-
-def identity():
-    """An untrained network with a global skip: it returns its input."""
-    import jax
-    import jax.numpy as jnp
-
-    from armoe_jax.models import ARMoEConfig, build_model
-
-    config = ARMoEConfig(
-        embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=1.0, split_size=(4, 4), upscale=1
-    )
-    config = dataclasses.replace(config, global_skip=True, experts=("dct",))
-    variables = jax.jit(build_model(config).init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-    return LoadedModel(config, jax.tree.map(np.asarray, dict(variables)))
+@pytest.mark.slow
+def test_demo_trains_when_asked_to(run, tmp_path, monkeypatch, capsys):
+    overrides = training_runs.tiny_overrides(run / "pairs") | {"sharding.num_devices": 1}
+    config = configs.load("configs/base.py", overrides)
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path / "none")
+    monkeypatch.setattr("configs.load", lambda path: config)
+    assert cli.main(["demo", "-o", str(tmp_path / "out"), "--train", "4"]) == 0
+    assert "at step 4" in capsys.readouterr().out
+    assert (tmp_path / "out" / "training" / "evaluation.json").is_file()
