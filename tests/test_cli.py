@@ -21,7 +21,7 @@ SCRIPTS = {
 
 
 # What is not a command of armoe-jax, but for those who work on the project.
-TOOLS = ("compare_small.py", "kill_test.py", "measure_weights.py", "ship_weights.py")
+TOOLS = ("compare_experts.py", "kill_test.py", "measure_weights.py", "ship_weights.py")
 
 
 def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:

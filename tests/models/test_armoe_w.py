@@ -112,6 +112,24 @@ def test_offsets_of_the_grid_repeat(make_variables):
     np.testing.assert_allclose((y - x)[0, ..., 0], offsets * 0.1 / 4.0, atol=1e-6)
 
 
+@pytest.mark.parametrize("execution", [{"scan": True}, {"remat": True, "scan": True}])
+def test_the_way_of_running_changes_neither_results_nor_gradients(variables, pictures, execution):
+    noise = jnp.zeros((2, 4, 2)).at[0, 1, 1].set(9.0)
+
+    def loss(variables, execution):
+        run = build_model(TINY, **dict(execution)).apply
+        y = run(variables, pictures, train=True, gate_noise=noise, steps=steps_of(2, 9, 20, 90))
+        return jnp.mean(y**2)
+
+    gradients = jax.jit(jax.value_and_grad(loss), static_argnums=1)
+    want, want_grads = gradients(variables, ())
+    got, grads = gradients(variables, tuple(execution.items()))
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), grads, want_grads
+    )
+
+
 def test_half_precision_is_close(variables, pictures):
     forced = np.zeros((2, 4), np.int32)
     want, _ = compiled()(variables, pictures, expert=forced)
@@ -132,3 +150,38 @@ def test_experts_are_forced_everywhere_or_by_layer_and_image(variables, pictures
     want, routing = compiled()(variables, pictures)
     got, _ = compiled()(variables, pictures, expert=routing.expert)
     np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_training_draws_noise_and_needs_its_stream(variables, pictures):
+    model = build_model(TINY)
+    shapes = jax.eval_shape(
+        lambda key: model.apply(variables, pictures, train=True, rngs={"routing": key}),
+        jax.random.key(0),
+    )
+    assert shapes.shape == pictures.shape
+    with pytest.raises(Exception, match="routing"):
+        jax.eval_shape(lambda: model.apply(variables, pictures, train=True))
+
+
+def test_without_experts_nothing_is_chosen(make_variables, pictures):
+    config = dataclasses.replace(PLAIN, experts=(), depth=1)
+    _, routing = compiled(config)(make_variables(config), pictures)
+    assert routing.expert.shape == (1, 4, 0)
+    assert float(routing.load_balancing_loss) == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "message"),
+    [
+        (TINY, {"x": jnp.zeros((1, 8, 8, 1))}, "images' channels=1"),
+        (TINY, {"quality": jnp.zeros(2)}, r"quality's shape=\(2,\)"),
+        (TINY, {"steps": jnp.zeros((1, 63))}, r"steps' shape=\(1, 63\)"),
+        (PLAIN, {"quality": jnp.zeros(1)}, "None without a quality_range"),
+        (PLAIN, {"steps": jnp.zeros((1, 64))}, "None without a quality_range"),
+        (TINY, {"expert": 2}, r"expert=2 is not allowed; it must be below 2"),
+        (TINY, {"expert": np.zeros((1, 1), np.int32)}, r"expert's shape=\(1, 1\)"),
+    ],
+)
+def test_refuses_naming_the_argument(variables, config, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build_model(config).apply(variables, **{"x": jnp.zeros((1, 8, 8, 3))} | arguments)

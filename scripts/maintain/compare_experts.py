@@ -1,0 +1,323 @@
+r"""Which experts, routed how, are worth what: trains networks at an equal budget and compares them.
+
+python scripts/maintain/compare_experts.py --seconds 3600 --seeds 3 --gt PHOTOGRAPHS \
+    --eval KODAK --json compared.json
+python scripts/maintain/compare_experts.py --config configs/armoe_w.py:vvc --seconds 3600 \
+    --set data.root=BUILT --eval KODAK --codings KODAK_VVC/qp27/lq KODAK_VVC/qp37/lq
+
+Arms: "plain", eight 3x3 convolutions; "none", the configured network without experts; the name of
+an expert, that one alone; "dense", all on every window, weighted by the gate; "image", all, chosen
+by each image; "window", all, chosen by each window; "released", the small network with the released
+mixture. Of a configuration of the released network: "plain", "none", each alone, and "all".
+
+The budget is CPU seconds of training (for one core: taskset -c 0), compiling and evaluating not
+counted; the length of the learning rate's schedule follows from the first steps. A seed is that of
+weights, data and noise: with one seed all arms see the same images. Gains are means over central
+crops of the evaluation images, in dB PSNR-Y; networks know the steps of JPEGs where they can. The
+table gives their mean over seeds and its standard error. What --json holds is not done again.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags, logging
+
+import configs
+from armoe_jax.experts import FRAMES
+from armoe_jax.images.jpeg import JpegCoding, encode_jpeg
+from armoe_jax.metrics import psnr
+from armoe_jax.models import build_model
+from armoe_jax.restore import Restorer
+from armoe_jax.runtime.files import write_atomically
+from armoe_jax.training import setup
+from armoe_jax.training.validation import limit
+from input_pipeline import pipeline
+
+PLAIN_LAYERS, PLAIN_WIDTH, PLAIN_RATE = 8, 32, 3e-4
+CALIBRATION_STEPS = 20
+RELEASED = "configs/car_small.py:jpeg"
+
+
+class Sample(NamedTuple):
+    """What one image is evaluated with."""
+
+    lq: np.ndarray
+    gt: np.ndarray
+    coding: JpegCoding | None
+
+
+Restore = Callable[[Sample], np.ndarray]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Trains and evaluates the networks one after the other, and prints a table."""
+    args = _parse(argv)
+    flags.FLAGS.mark_as_parsed()  # the data pipeline's workers read them
+    logging.set_verbosity(logging.WARNING)
+    config = configs.load(args.config, args.set)
+    config.sharding.num_devices = 1
+    if args.gt:
+        config.data.gt = args.gt
+    names = args.arms or arms(config)
+    if unknown := sorted(set(names) - set(arms(config))):
+        raise SystemExit(f"unknown arms {unknown}; of this network there are {arms(config)}")
+    samples = {name: _samples(args, name) for name in args.codings}
+    protocol = {"config": args.config, "set": args.set, "seconds": args.seconds, "crop": args.crop}
+    rows = _known(args.json, protocol)
+    for seed in range(args.seeds):
+        for name in names:
+            if any(row["arm"] == name and row["seed"] == seed for row in rows):
+                continue
+            row, restore = train(name, config, seed, args.seconds)
+            row["gains"] = {coding: _gain(restore, those) for coding, those in samples.items()}
+            rows.append(row)
+            sys.stderr.write(f"{json.dumps(row)}\n")
+            if args.json:
+                write_atomically(args.json, json.dumps(protocol | {"rows": rows}, indent=1) + "\n")
+    sys.stdout.write(table(rows))
+    return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares experts and routings.")
+    parser.add_argument("--config", default="configs/armoe_w.py:jpeg", help="FILE or FILE:ARGUMENT")
+    parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
+    parser.add_argument("--arms", nargs="+", help="default: all")
+    parser.add_argument("--seconds", type=float, required=True, help="CPU seconds of each training")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--gt", help="folder of originals to train on (JPEG)")
+    parser.add_argument("--eval", required=True, help="folder of originals to evaluate on")
+    parser.add_argument("--codings", nargs="+", default=["10", "40"], help="qualities, or folders")
+    parser.add_argument("--images", type=int, default=12)
+    parser.add_argument("--crop", type=int, default=256, help="side of the crops, in pixels")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    return parser.parse_args(argv)
+
+
+def arms(config: Any) -> list[str]:
+    """Returns the names of what can be compared."""
+    if config.model.mixture == "windowed":
+        return ["plain", "none", *FRAMES, "dense", "image", "window", "released"]
+    return ["plain", "none", *config.model.experts, "all"]
+
+
+def of_arm(name: str, config: Any) -> Any:
+    """Returns the configuration of one arm."""
+    config = config.copy_and_resolve_references()
+    if name == "released":
+        released = configs.load(RELEASED)
+        released.data = config.data
+        released.train.seed, released.sharding.num_devices = config.train.seed, 1
+        return released
+    if name == "none":
+        config.model.experts = ()
+    elif name in FRAMES:
+        config.model.experts = (name,)
+    elif name in ("dense", "image", "window"):
+        config.model.experts = tuple(FRAMES)
+        config.model.route = "image" if name == "image" else "window"
+        config.model.dispatch = "dense" if name == "dense" else "capacity"
+    return config
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns a row an arm: parameters, steps, and mean gain and standard error by coding."""
+    lines = []
+    codings = list(rows[0]["gains"]) if rows else []
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        of_arm = [row for row in rows if row["arm"] == arm]
+        cells = [
+            f"{_label(coding)}: {_with_error([row['gains'][coding] for row in of_arm])}"
+            for coding in codings
+        ]
+        steps = statistics.fmean(row["steps"] for row in of_arm)
+        network = f"{arm:9} {of_arm[0]['parameters']:9,} parameters {steps:7.0f} steps"
+        lines.append("  ".join([network, *cells]))
+    return "\n".join([*lines, ""])
+
+
+def _with_error(gains: Sequence[float]) -> str:
+    """Returns the mean and its standard error; of one number there is none."""
+    mean = statistics.fmean(gains)
+    if len(gains) < 2:
+        return f"{mean:+.3f}"
+    return f"{mean:+.3f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.3f}"
+
+
+def _label(coding: str) -> str:
+    path = Path(coding)
+    return coding if coding.isdigit() else path.parent.name if path.name == "lq" else path.name
+
+
+def _known(path: Path | None, protocol: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the rows of an earlier call with the same protocol."""
+    if path is None or not path.exists():
+        return []
+    record = json.loads(path.read_text("utf-8"))
+    rows = record.pop("rows")
+    if record != dict(protocol):
+        raise SystemExit(f"{path} holds results of another protocol, {record}; give another file")
+    return rows
+
+
+def _samples(args: argparse.Namespace, name: str) -> list[Sample]:
+    """Returns the centres of the evaluation images; those for JPEG are coded here, on the grid."""
+    data = pipeline.default_config() | {"source": "folder", "gt": args.eval, "eval_gt": args.eval}
+    data |= {"eval_lq": args.eval if name.isdigit() else name}
+    samples = []
+    for pair in limit(pipeline.eval_pairs(data), args.images):
+        lq, gt, coding = _centre(pair.lq, args.crop), _centre(pair.gt, args.crop), None
+        if name.isdigit():
+            lq, coding = encode_jpeg(gt, quality=int(name), exact=True)
+        samples.append(Sample(lq, gt, coding))
+    return samples
+
+
+def _centre(image: np.ndarray, side: int) -> np.ndarray:
+    top, left = ((n - min(n, side)) // 2 for n in image.shape[:2])
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def _gain(restore: Restore, samples: Sequence[Sample]) -> float:
+    return statistics.fmean(psnr(restore(s), s.gt) - psnr(s.lq, s.gt) for s in samples)
+
+
+def train(name: str, config: Any, seed: int, seconds: float) -> tuple[dict[str, Any], Restore]:
+    """Trains as many steps as fit the budget; the schedule's length is set by a first few.
+
+    Args:
+        name: One of `arms`.
+        config: Configuration that the arms are made from; not changed.
+        seed: Of weights, data and noise.
+        seconds: CPU seconds.
+
+    Returns:
+        What was trained, and the trained network as a function of samples.
+    """
+    config = config.copy_and_resolve_references()
+    config.train.seed = seed
+    config = of_arm(name, config)
+    make = _plain if name == "plain" else _armoe
+    step, _ = make(config)
+    with setup.open_data(setup.prepare(config), num_steps=CALIBRATION_STEPS + 1) as loader:
+        batches = iter(loader)
+        step(next(batches))
+        start = time.process_time()
+        for batch in batches:
+            step(batch)
+        each = (time.process_time() - start) / CALIBRATION_STEPS
+    config.train.num_steps = max(int(seconds / each), 1)
+    step, finish = make(config)
+    start = time.process_time()
+    with setup.open_data(setup.prepare(config)) as batches:
+        for batch in batches:
+            step(batch)
+    spent = time.process_time() - start
+    restore, parameters = finish()
+    row = {"arm": name, "seed": seed, "parameters": parameters, "steps": config.train.num_steps}
+    return row | {"cpu_seconds": round(spent, 1)}, restore
+
+
+def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Restore, int]]]:
+    """Returns a function that trains on a batch, and one that returns the result."""
+    parts = setup.prepare(config)
+    program = setup.compile_step(parts)
+    state = setup.fresh_state(parts)
+
+    def step(batch: Any) -> None:
+        nonlocal state
+        state, info = program(state, setup.place_batch(parts, batch))
+        jax.block_until_ready(info.loss)
+
+    def finish() -> tuple[Restore, int]:
+        count = sum(x.size for x in jax.tree.leaves(state.params))
+        restorer = Restorer(parts.model.config, jax.device_get(state.best_variables))
+        if config.model.dispatch == "dense" and config.model.mixture == "windowed":
+            return _densely(parts.model, restorer.variables), count
+        return lambda sample: restorer(sample.lq, coding=sample.coding), count
+
+    return step, finish
+
+
+def _densely(model: Any, variables: Any) -> Restore:
+    """Returns the network with all experts on every window, as it was trained."""
+    layers, experts = model.config.num_layers, len(model.config.experts)
+
+    @jax.jit
+    def run(x: jax.Array, **told: jax.Array) -> jax.Array:
+        noise = jnp.zeros((layers, x.shape[0], experts))
+        return model.apply(variables, x, train=True, gate_noise=noise, **told)
+
+    def restore(sample: Sample) -> np.ndarray:
+        told = {}
+        if model.config.interval_head and sample.coding is not None:
+            told["steps"] = sample.coding.luma_table.reshape(1, 64).astype(np.float32)
+        return _to_image(run(sample.lq[None].astype(np.float32) / 255.0, **told)[0])
+
+    return restore
+
+
+def _plain(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Restore, int]]]:
+    """Likewise, for convolutions with rectifiers whose output is added to the input."""
+    model = build_model(config.model.to_dict())
+    loss_fn = setup.make_step_options(config, model).loss
+    widths = [3, *[PLAIN_WIDTH] * (PLAIN_LAYERS - 1), 3]
+    draws = jax.random.split(jax.random.key(config.train.seed), PLAIN_LAYERS)
+    he = jax.nn.initializers.he_normal()
+    params = [
+        {"kernel": he(key, (3, 3, a, b), jnp.float32), "bias": jnp.zeros(b)}
+        for key, a, b in zip(draws, widths[:-1], widths[1:], strict=True)
+    ]
+    params[-1] = jax.tree.map(jnp.zeros_like, params[-1])
+    rate = optax.cosine_decay_schedule(PLAIN_RATE, config.train.num_steps)
+    adam = optax.adam(rate, b1=0.9, b2=0.99)
+    state = (params, adam.init(params))
+
+    def apply(params: Any, x: jax.Array) -> jax.Array:
+        y = x
+        for i, layer in enumerate(params):
+            y = jax.lax.conv_general_dilated(
+                y, layer["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            y = y + layer["bias"].reshape(1, 1, 1, -1)
+            y = y if i == PLAIN_LAYERS - 1 else jax.nn.relu(y)
+        return x + y
+
+    @jax.jit
+    def program(state: Any, lq: jax.Array, gt: jax.Array) -> Any:
+        params, moments = state
+        grads = jax.grad(lambda p: loss_fn(apply(p, lq), gt))(params)
+        updates, moments = adam.update(grads, moments)
+        return optax.apply_updates(params, updates), moments
+
+    def step(batch: Any) -> None:
+        nonlocal state
+        state = jax.block_until_ready(program(state, batch["lq"], batch["gt"]))
+
+    def finish() -> tuple[Restore, int]:
+        run = jax.jit(apply)
+
+        def restore(sample: Sample) -> np.ndarray:
+            return _to_image(run(state[0], sample.lq[None].astype(np.float32) / 255.0)[0])
+
+        return restore, sum(x.size for x in jax.tree.leaves(state[0]))
+
+    return step, finish
+
+
+def _to_image(y: jax.Array) -> np.ndarray:
+    return np.clip(np.rint(np.asarray(y) * 255.0), 0, 255).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
