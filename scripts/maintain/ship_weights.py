@@ -40,7 +40,7 @@ import configs
 from armoe_jax.checkpoints import shipped
 from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.checkpoints.workdir import FOLDER as CHECKPOINTS
-from armoe_jax.runtime.errors import tell
+from armoe_jax.runtime.errors import one_line
 from armoe_jax.runtime.files import sha256_of, write_atomically
 
 LARGEST_TOTAL = 4_000_000  # bytes of all weights together
@@ -78,8 +78,9 @@ def main(argv: list[str] | None = None) -> int:
     logging.set_verbosity(logging.WARNING)
     try:
         return {"write": _write, "card": _card, "repeat": _repeat}[args.command](args)
-    except Exception as error:
-        return tell(error, "ship_weights.py")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        sys.stderr.write(f"ship_weights.py: {one_line(error)}\n")
+        return 2
 
 
 def _write(args: argparse.Namespace) -> int:
