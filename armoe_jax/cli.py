@@ -24,7 +24,7 @@ COMMANDS = {
 }
 """Sub-command -> module with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`.
 
-`args.parser` is the parser of all.
+A module with TAKES_PARSER finds the parser of all in `args.parser`.
 """
 
 USAGE_ERROR = 2
@@ -68,7 +68,9 @@ def build_parser() -> argparse.ArgumentParser:
         module = importlib.import_module(module_path)
         sub = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(sub)
-        sub.set_defaults(run=module.run, parser=parser)
+        sub.set_defaults(run=module.run)
+        if getattr(module, "TAKES_PARSER", False):
+            sub.set_defaults(parser=parser)
     return parser
 
 

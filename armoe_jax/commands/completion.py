@@ -5,6 +5,9 @@ import sys
 
 HELP = "Print a script that lets a shell complete commands, options and files."
 
+TAKES_PARSER = True
+"""Completion is of all commands."""
+
 SHELLS = ("bash", "zsh", "fish", "tcsh", "powershell")
 
 _FOLDERS = ("DIR", "DIR|off")
