@@ -68,11 +68,34 @@ JPEG: Changes = TRAINING | {
     "train.num_steps": 10_800,
 }
 
+UNCODED: Changes = {  # as good as: every step is 1 at quality 100
+    "jpeg_quality": (97, 100),
+    "jpeg_subsampling": ("4:4:4",),
+    "jpeg_on_grid": False,
+}
+
+JPEG_LONGER: Changes = JPEG | {
+    "data.mixture": (
+        {"jpeg_quality": (8, 16), "weight": 0.2},
+        {"jpeg_quality": (8, 50), "weight": 0.35},
+        {"jpeg_quality": (50, 98), "weight": 0.2},
+        {"jpeg_quality": (10, 98), "jpeg_twice": 1.0, "weight": 0.1},
+        {"jpeg_quality": (8, 98), "jpeg_twice": 0.2, "jpeg_on_grid": False, "weight": 0.12},
+        UNCODED | {"weight": 0.03},
+    ),
+    "train.seed": 3,
+    "optim.learning_rate": 1e-3,
+}
+
 JPEG_QUALITY: Changes = JPEG | {
     "data.patch_size": 160,  # a smaller one does not show how strongly it was coded
     "data.jpeg_quality": (5, 98),
     "data.jpeg_twice": 0.3,
-    "data.mixture": ({"jpeg_on_grid": True}, {"jpeg_on_grid": False}),
+    "data.mixture": (
+        {"jpeg_on_grid": True, "weight": 0.4},
+        {"jpeg_on_grid": False, "weight": 0.4},
+        UNCODED | {"jpeg_twice": 0.0, "weight": 0.2},
+    ),
     "train.objective": "quality",
     "train.overrated": 4.0,
     "train.batch_size": 16,
@@ -88,10 +111,11 @@ VVC: Changes = TRAINING | {
     "data.source": "built",
     "data.codec": "vvc",
     "data.qps": (17, 22, 27, 32, 37, 42),
+    "train.init_partial": True,  # from weights for JPEG, whose features serve here too
     "train.num_steps": 12_000,
 }
 
-RUNS = {"jpeg": JPEG, "jpeg_quality": JPEG_QUALITY, "vvc": VVC}
+RUNS = {"jpeg": JPEG, "jpeg_longer": JPEG_LONGER, "jpeg_quality": JPEG_QUALITY, "vvc": VVC}
 
 
 def get_config(run: str = "jpeg") -> ConfigDict:

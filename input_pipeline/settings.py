@@ -46,7 +46,7 @@ class Component:
         jpeg_subsampling: Chroma subsamplings of `jpeg`, equally frequent.
         jpeg_on_grid: Whether patches of `jpeg` start on the coding grid; batches then carry the
             quantiser steps, which networks with an interval head use.
-        jpeg_twice: Share of images that `jpeg` codes twice, first on another grid.
+        jpeg_twice: Share of images that `jpeg` codes twice, half of them on another grid first.
         halve_jpeg: Whether `jpeg` reduces sources that are JPEG files themselves by two.
         weight: How often this component is drawn, relative to the others.
     """

@@ -41,8 +41,8 @@ class JPEGDegradation:
         quality: Smallest and largest.
         subsamplings: Equally frequent.
         on_grid: Whether patches start on the coding grid.
-        twice: Share of images that were coded before, on another grid at another quality; their
-            `log2_step` is that of the coarser coding.
+        twice: Share of images that were coded before at another quality, half of them on another
+            grid; their `log2_step` is that of the coarser coding.
     """
 
     quality: tuple[int, int]
@@ -67,7 +67,7 @@ class JPEGDegradation:
         )
 
     def _coded_before(self, image: Image, rng: np.random.Generator) -> tuple[Image, float]:
-        top, left = rng.integers(0, 8, 2).tolist()
+        top, left = rng.integers(0, 8, 2).tolist() if rng.random() < 0.5 else (0, 0)
         margins = ((top, 0), (left, 0), (0, 0))
         decoded, steps, _ = self._code(np.pad(image, margins, mode="edge"), rng)
         return np.ascontiguousarray(decoded[top:, left:]), log2_mean(steps)

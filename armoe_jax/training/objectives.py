@@ -8,13 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from armoe_jax.models import AnyConfig
+from armoe_jax.models.armoe_w import quality_of_steps
 from armoe_jax.models.quality import QualityEstimator
 from armoe_jax.training.losses import Loss
 from armoe_jax.training.optim import Schedule
 from armoe_jax.training.state import as_variables
+from input_pipeline.codecs import CODEC_IDS
 
 PyTree = Any
 Batch = Mapping[str, Any]
@@ -74,7 +76,7 @@ def step_batch(batch: Mapping[str, Any], config: AnyConfig) -> dict[str, Any]:
         )
     if not config.interval_head:
         return images | {"quality": np.asarray(batch["qp"], np.float32)}
-    if not np.all(batch["log2_step"]):
+    if np.any(batch["codec"] != CODEC_IDS["jpeg"]):
         raise ValueError("a network with an interval head is for JPEGs: take data.source 'jpeg'")
     return images | {"quality": batch["log2_step"], "steps": batch["steps"]}
 
@@ -127,7 +129,7 @@ def restoration_objective(model: Any, options: StepOptions) -> Objective:
         if model.config.quality_range:
             noise_key = jax.random.fold_in(keys[0], 1)
             deviations = jax.random.normal(noise_key, batch["quality"].shape)
-            coding["quality"] = batch["quality"] + options.quality_jitter * deviations
+            coding["quality"] = _told(batch) + options.quality_jitter * deviations
         if model.config.interval_head:
             coding["steps"] = batch["steps"]
         (output, routing), updates = model.apply(
@@ -153,6 +155,17 @@ def restoration_objective(model: Any, options: StepOptions) -> Objective:
         return total, (updates.get("batch_stats", {}), outputs)
 
     return loss_fn
+
+
+def _told(batch: Batch) -> Float[Array, " b"]:
+    """Returns the quality that a user's image would come with: its file's, where that is known.
+
+    A JPEG saved twice has the label of its coarser coding, of which its file says nothing.
+    """
+    if "steps" not in batch:
+        return batch["quality"]
+    steps = jnp.asarray(batch["steps"])
+    return jnp.where(steps[:, 0] > 0, quality_of_steps(steps), batch["quality"])
 
 
 def quality_objective(config: AnyConfig, overrated: float = 1.0) -> Objective:

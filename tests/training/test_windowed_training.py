@@ -1,6 +1,7 @@
 """Training of ARMoE-W: capacity, devices, FSDP, micro-batches and quantiser steps."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from small_steps import make_options
@@ -9,8 +10,9 @@ from armoe_jax.models import ARMoEWConfig, build_model
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
-from armoe_jax.training.objectives import batch_shapes, step_batch
+from armoe_jax.training.objectives import batch_shapes, restoration_objective, step_batch
 from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
+from input_pipeline.codecs import CODEC_IDS
 
 CONFIG = ARMoEWConfig(
     embed_dim=8,
@@ -97,10 +99,27 @@ def test_dense_and_half_precision_train(variables, batch):
 def test_batches_bring_steps(batch):
     labelled = {"lq": batch["lq"], "gt": batch["gt"], "steps": batch["steps"]}
     labelled |= {"log2_step": batch["quality"], "qp": np.full(BATCH, 30, np.int32)}
+    labelled["codec"] = np.full(BATCH, CODEC_IDS["jpeg"], np.int32)
     got = step_batch(labelled, CONFIG)
     np.testing.assert_array_equal(got["steps"], batch["steps"])
     np.testing.assert_array_equal(got["quality"], batch["quality"])
     shapes = batch_shapes(CONFIG, BATCH, SIZE, SIZE)
     assert {n: x.shape for n, x in got.items()} == {n: x.shape for n, x in shapes.items()}
     with pytest.raises(ValueError, match=r"for JPEGs: take data\.source 'jpeg'"):
-        step_batch(labelled | {"log2_step": np.zeros(BATCH, np.float32)}, CONFIG)
+        step_batch(labelled | {"codec": np.full(BATCH, CODEC_IDS["vvc"], np.int32)}, CONFIG)
+
+
+def test_a_file_saved_twice_is_told_what_its_file_says(variables, batch):
+    model, keys = build_model(CONFIG), jax.random.split(jax.random.key(0))
+    objective = jax.jit(restoration_objective(model, make_options(quality_jitter=0.0)))
+    noise = jnp.zeros((CONFIG.num_layers, BATCH, len(CONFIG.experts)))
+
+    def loss(quality, steps):
+        inputs = batch | {"quality": jnp.asarray(quality), "steps": jnp.asarray(steps)}
+        return objective(variables["params"], {}, inputs, keys, noise)[0]
+
+    steps = np.asarray(batch["steps"])
+    said = np.log2(steps.mean(axis=-1))
+    assert loss(said + 2.0, steps) == loss(said, steps)
+    unknown = np.zeros_like(steps)
+    assert loss(said + 2.0, unknown) != loss(said, unknown)
