@@ -106,16 +106,37 @@ JPEG_QUALITY: Changes = JPEG | {
 }
 
 VVC: Changes = TRAINING | {
+    "model.experts": (),
     "model.quality_range": (17.0, 42.0),
     "model.grid": 0,
     "data.source": "built",
     "data.codec": "vvc",
     "data.qps": (17, 22, 27, 32, 37, 42),
     "train.init_partial": True,  # from weights for JPEG, whose features serve here too
-    "train.num_steps": 12_000,
+    "train.seed": 4,
+    "train.num_steps": 10_000,
+    "optim.learning_rate": 1.5e-3,
 }
 
-RUNS = {"jpeg": JPEG, "jpeg_longer": JPEG_LONGER, "jpeg_quality": JPEG_QUALITY, "vvc": VVC}
+VVC_QUALITY: Changes = VVC | {
+    "data.patch_size": 160,
+    "train.objective": "quality",
+    "train.init_partial": False,
+    "train.batch_size": 16,
+    "train.seed": 5,
+    "train.num_steps": 8_000,
+    "optim.learning_rate": 2e-3,
+    "eval.every": 0,
+    "checkpoint.every": 2_000,
+}
+
+RUNS = {
+    "jpeg": JPEG,
+    "jpeg_longer": JPEG_LONGER,
+    "jpeg_quality": JPEG_QUALITY,
+    "vvc": VVC,
+    "vvc_quality": VVC_QUALITY,
+}
 
 
 def get_config(run: str = "jpeg") -> ConfigDict:
