@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from scipy import interpolate
 
 BDMethod = Literal["pchip", "cubic", "akima"]
 
@@ -145,6 +144,8 @@ def single_point_rate_saving(
             f"psnr {psnr} dB lies outside the anchor's {psnrs[0]:g} to {psnrs[-1]:g} dB; "
             "add anchor points beyond it (nothing is extrapolated)"
         )
+    from scipy import interpolate  # a seventh of the time in which a training starts
+
     anchor = 10 ** float(interpolate.PchipInterpolator(psnrs, log_rates)(psnr))
     return (1 - rate / anchor) * 100
 
@@ -204,5 +205,7 @@ def _integral(
     if method == "cubic":
         antiderivative = np.polynomial.Polynomial.fit(x, y, 3).integ()
         return float(antiderivative(interval[1]) - antiderivative(interval[0]))
+    from scipy import interpolate
+
     make = interpolate.PchipInterpolator if method == "pchip" else interpolate.Akima1DInterpolator
     return float(make(x, y).integrate(*interval))
