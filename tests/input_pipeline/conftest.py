@@ -1,5 +1,8 @@
 """Tiny images, real codecs."""
 
+import stat
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,3 +27,15 @@ def source_folder(tmp_path: Path, photo: np.ndarray) -> Path:
     for name, part in (("a", photo[:32, :48]), ("b", photo[5:38, 20:55]), ("c", photo[32:, 48:])):
         Image.fromarray(part).save(folder / f"{name}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_program() -> Callable[[Path, str], Path]:
+    """Writes a Python script that can be run by its name."""
+
+    def write(path: Path, body: str) -> Path:
+        path.write_text(f"#!{sys.executable}\n{body}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        return path
+
+    return write

@@ -1,5 +1,4 @@
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -281,43 +280,6 @@ def test_halving_of_sources(source_folder, tmp_path):
     assert sizes["j"] == (16, 24, 3)
 
 
-@pytest.mark.parametrize("codec", ["jpeg", "avc"])
-def test_verify_finds_every_kind_of_damage(codec, source_folder, tmp_path, capsys):
-    out = tmp_path / "out"
-    build(list_images(source_folder), [Tree(out, codec, 40)])
-    assert command("--out", out, "--verify") == 0
-    assert "1 trees verified, 0 problems" in capsys.readouterr().out
-    damaged = np.array(read_rgb(out / "lq/a.png"))
-    damaged[0, 0, 0] ^= 1
-    Image.fromarray(damaged).save(out / "lq/a.png")
-    (out / "gt/b.png").write_bytes(b"")
-    stream = next((out / "bitstreams").glob("c.*"))
-    stream.write_bytes(stream.read_bytes() + b"\0")
-    (out / "lq/stranger.png").write_bytes(b"")
-    manifest = json.loads((out / "manifest.json").read_text())
-    manifest["images"][0] |= {"bpp": 0.5, "qp": 9}
-    (out / "manifest.json").write_text(json.dumps(manifest))
-    assert command("--out", out, "--verify") == 1
-    errors = capsys.readouterr().err
-    assert "a: lq checksum is" in errors
-    assert "b.png: the file is empty" in errors
-    assert f"c: bits is {8 * stream.stat().st_size}, the manifest says" in errors
-    assert "c: bitstream checksum" in errors
-    assert "a: bpp is" in errors
-    assert "a: qp is 40, the manifest says 9" in errors
-    assert "stranger.png: not in the manifest" in errors
-    assert json.loads((out / "manifest.json").read_text()) == manifest
-
-
-def test_verify_decodes_the_bitstreams_again(source_folder, tmp_path):
-    out = tmp_path / "out"
-    build(list_images(source_folder), [jpeg_tree(out)])
-    build(list_images(source_folder), [jpeg_tree(tmp_path / "other", 41)])
-    stream = (tmp_path / "other/bitstreams/a.jpg").read_bytes()
-    (out / "bitstreams/a.jpg").write_bytes(stream)
-    assert any("a: decoded bitstream is" in problem for problem in problems(out))
-
-
 def test_same_stems_are_refused(source_folder, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -352,39 +314,6 @@ def test_bad_usage_is_one_line(arguments, message, source_folder, tmp_path, caps
     assert error.count("\n") == 1
 
 
-def test_damaged_manifest(tmp_path):
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(ValueError, match=r"manifest\.json: not JSON .*; delete it and build again"):
-        load_manifest(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="not a manifest of format 1"):
-        load_manifest(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda m: m.update(codec=["jpeg"]), "codec is"),
-        (lambda m: m.update(qp="40"), "qp is '40'"),
-        (lambda m: m.update(images={}), "images is no list"),
-        (lambda m: m["images"].append(3), "3 is no record"),
-        (lambda m: m["images"][0].update(name="../../secret"), "name is"),
-        (lambda m: m["images"][0].update(width=None), "width is None"),
-        (lambda m: m["images"][0].update(psnr_y=float("nan")), "psnr_y is nan"),
-        (lambda m: m["images"][0].pop("checksums"), "checksums is None"),
-    ],
-)
-def test_manifest_with_wrong_values(source_folder, tmp_path, change, message):
-    tree = jpeg_tree(tmp_path / "out")
-    build(list_images(source_folder), [tree])
-    path = tree.folder / "manifest.json"
-    manifest = json.loads(path.read_text())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match=message):
-        load_manifest(tree.folder)
-
-
 def test_a_header_that_a_crash_left_empty_does_not_stop_a_build(source_folder, tmp_path):
     tree = jpeg_tree(tmp_path / "out")
     tree.records.mkdir(parents=True)
@@ -410,34 +339,3 @@ def test_image_with_a_damaged_record_is_coded_again(source_folder, tmp_path, dam
     (tree.records / "a.json").write_text(damage)
     summary = build(list_images(source_folder), [tree])
     assert (summary.built, summary.failures) == (3, [])
-
-
-def test_beam_gives_the_same_manifest(source_folder, tmp_path):
-    pytest.importorskip("apache_beam", reason="needs the extra `beam`")
-    (source_folder / "torn.png").write_bytes(b"")
-    arguments = ["--source", source_folder, "--codec", "jpeg", "--quality", "40"]
-    assert command(*arguments, "--out", tmp_path / "beam", "--beam", "runner=DirectRunner") == 1
-    assert command(*arguments, "--out", tmp_path / "plain", "--workers", "1") == 1
-    one, two = tmp_path / "beam/manifest.json", tmp_path / "plain/manifest.json"
-    assert one.read_bytes() == two.read_bytes()
-
-
-def test_beam_steps_without_a_runner(source_folder, tmp_path):
-    from input_pipeline.beam_build import _finish, code_one
-
-    (source_folder / "torn.png").write_bytes(b"")
-    sources, tree = list_images(source_folder), jpeg_tree(tmp_path / "out")
-    jobs, finished, summary = build_module.plan(sources, [tree])
-    assert [code_one(job) for job in jobs] == ["a", "b", "c", "torn"]
-    summary = _finish(jobs, [tree], finished, summary)
-    assert summary.built == 3
-    assert "torn.png: the file is empty" in summary.failures[0]
-    assert problems(tree.folder) == []
-
-
-def test_beam_that_is_absent_is_said_so(source_folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "apache_beam", None)
-    arguments = ["--source", str(source_folder), "--codec", "jpeg", "--quality", "40"]
-    arguments += ["--out", str(tmp_path / "out"), "--beam"]
-    with pytest.raises(ValueError, match=r"pip install 'armoe-jax\[beam\]'"):
-        command(*arguments)

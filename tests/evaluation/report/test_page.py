@@ -6,57 +6,15 @@ import json
 import os
 import re
 import shutil
-import xml.etree.ElementTree as ET
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from armoe_jax.cli import main
 from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
-from armoe_jax.evaluation.pairs import evaluate_pairs
-from armoe_jax.evaluation.report import Inside, charts, load_run, write_report
-from armoe_jax.evaluation.report.pictures import load_pictures
+from armoe_jax.evaluation.report import Inside, load_run, write_report
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import bd_rate
-from input_pipeline.example import Pair
-
-NAMES = ("alpha", "beta", "<gamma>&")
-QUALITIES = (10, 30, 50, 80)
-
-
-def make_run(folder: Path, quality: int, *, count: int = 3) -> Path:
-    """Codes small pictures as JPEG, "restores" them half-way, and writes what evaluate writes."""
-    rng = np.random.default_rng(0)
-    pairs, images = [], []
-    for name in NAMES[:count]:
-        noise = cv2.GaussianBlur(rng.random((48, 64, 3)), (0, 0), 1.5)
-        gt = np.rint(255 * (noise - noise.min()) / np.ptp(noise)).astype(np.uint8)
-        _, data = cv2.imencode(".jpg", gt, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        lq = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        pairs.append(Pair(name, lq, gt))
-        images.append({"name": name, "qp": quality, "bpp": 8 * data.size / 48 / 64})
-        write_image(folder / "lq" / f"{name}.png", lq)
-        write_image(folder / "gt" / f"{name}.png", gt)
-    originals = {pair.lq.tobytes(): pair.gt for pair in pairs}
-
-    def halfway(lq):
-        return np.rint((lq.astype(float) + originals[lq.tobytes()]) / 2).astype(np.uint8)
-
-    record = evaluate_pairs(halfway, pairs, save_images=folder / "restored").to_dict()
-    record["expert_names"] = ["dct", "fft"]
-    for i, image in enumerate(record["images"]):
-        image["expert"] = [0, i % 2, 1]
-    (folder / "evaluation.json").write_text(json.dumps(record))
-    (folder / "manifest.json").write_text(json.dumps({"codec": "jpeg", "images": images}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    return [make_run(root / f"q{quality}", quality) for quality in QUALITIES]
 
 
 @pytest.fixture(scope="module")
@@ -72,140 +30,6 @@ def page(folders, tmp_path_factory):
     )
     write_report(path, [load_run(folder) for folder in folders], max_images=2, inside=inside)
     return path
-
-
-class TestRuns:
-    def test_everything_beside_the_record_is_found(self, folders):
-        run = load_run(folders[0])
-        assert run.label == "JPEG quality 10"
-        assert (run.codec, run.qp) == ("jpeg", 10)
-        assert set(run.folders) == {"lq", "gt", "restored"}
-        assert run.picture("gt", "alpha") == folders[0] / "gt" / "alpha.png"
-        assert run.picture("gt", "delta") is None
-        assert run.experts["beta"] == [0, 1, 1]
-
-    def test_figures_and_gain(self, folders):
-        run = load_run(folders[0] / "evaluation.json")
-        record = json.loads((folders[0] / "evaluation.json").read_text())
-        row = record["images"][0]
-        assert run.rows["alpha"]["psnr_y"] == row["psnr_y"]
-        assert run.rows["alpha"]["gain_psnr_y"] == row["psnr_y"] - row["lq_psnr_y"]
-        # Halving every error is worth 20 log10 2 = 6.02 dB; rounding takes a little.
-        assert run.means["gain_psnr_y"] == pytest.approx(6.02, abs=0.15)
-        bpp = [run.rows[name]["bpp"] for name in NAMES]
-        assert run.means["bpp"] == pytest.approx(sum(bpp) / 3)
-
-    def test_folders_can_be_given(self, folders, tmp_path):
-        record = tmp_path / "some.json"
-        shutil.copy(folders[1] / "evaluation.json", record)
-        assert load_run(record).folders == {}
-        run = load_run(record, lq=folders[1] / "lq", restored=folders[1] / "restored", label="mine")
-        # The originals and rates lie beside the coded images, as build-dataset leaves them.
-        assert run.folders["gt"] == folders[1] / "gt"
-        assert (run.label, run.qp) == ("mine", 30)
-        assert run.rows["alpha"]["bpp"] > 0
-
-    def test_relative_folders_in_the_record(self, folders, tmp_path):
-        record = json.loads((folders[0] / "evaluation.json").read_text())
-        record |= {"lq_dir": "a/lq", "label": "with folders", "codec": "vvc", "qp": 27}
-        (tmp_path / "r.json").write_text(json.dumps(record))
-        shutil.copytree(folders[0] / "lq", tmp_path / "a" / "lq")
-        run = load_run(tmp_path)
-        assert run.folders["lq"] == tmp_path / "a" / "lq"
-        assert (run.label, run.codec, run.qp) == ("with folders", "vvc", 27)
-
-    def test_missing_figures(self, tmp_path):
-        rows = [{"name": "a", "psnr_y": None, "lq_psnr_y": 30.0}, {"name": "b", "psnr_y": 31.0}]
-        (tmp_path / "evaluation.json").write_text(json.dumps({"images": rows}))
-        run = load_run(tmp_path)
-        assert run.rows["a"]["gain_psnr_y"] is None
-        assert run.means["psnr_y"] is None
-        write_report(tmp_path / "r.html", [run])
-        assert "&ndash;" in (tmp_path / "r.html").read_text()
-
-    @pytest.mark.parametrize(
-        "text", ["", "[]", "{}", '{"images": []}', '{"images": [{"name": "a"}]}', '{"images": [1]}']
-    )
-    def test_not_an_evaluation(self, tmp_path, text):
-        (tmp_path / "x.json").write_text(text)
-        with pytest.raises(ValueError, match=r"x\.json: not"):
-            load_run(tmp_path / "x.json")
-        with pytest.raises(FileNotFoundError, match="holds 0 evaluations"):
-            load_run(tmp_path)
-
-    def test_nothing_there(self, tmp_path, folders):
-        with pytest.raises(FileNotFoundError, match="no such evaluation"):
-            load_run(tmp_path / "none")
-        with pytest.raises(FileNotFoundError, match="of lq images"):
-            load_run(folders[0], lq=tmp_path / "none")
-        with pytest.raises(FileNotFoundError, match="no such manifest"):
-            load_run(folders[0], manifest=tmp_path / "none")
-
-
-class TestPictures:
-    def test_small_inputs_are_enlarged_and_gray_gets_colors(self, tmp_path):
-        write_image(tmp_path / "lq" / "a.png", np.full((4, 6), 100, np.uint8))
-        write_image(tmp_path / "restored" / "a.png", np.full((8, 12), 100, np.uint8))
-        write_image(tmp_path / "gt" / "a.png", np.full((9, 12), 65535, np.uint16))
-        (tmp_path / "evaluation.json").write_text('{"images": [{"name": "a", "psnr_y": 1.0}]}')
-        pictures = load_pictures(load_run(tmp_path), "a")
-        assert {picture.shape for picture in pictures.values()} == {(8, 12, 3)}
-        assert {int(pictures[kind][0, 0, 0]) for kind in pictures} == {100, 255}
-
-    def test_sizes_that_do_not_fit(self, tmp_path):
-        write_image(tmp_path / "lq" / "a.png", np.zeros((4, 6), np.uint8))
-        write_image(tmp_path / "restored" / "a.png", np.zeros((4, 8), np.uint8))
-        (tmp_path / "evaluation.json").write_text('{"images": [{"name": "a", "psnr_y": 1.0}]}')
-        with pytest.raises(ValueError, match="6x4 pixels, the restored picture has 8x4"):
-            load_pictures(load_run(tmp_path), "a")
-
-
-class TestCharts:
-    @pytest.mark.parametrize(
-        ("low", "high", "expected"),
-        [
-            (0.3, 1.2, [0.2, 0.4, 0.6, 0.8, 1.0, 1.2]),  # 0.18 -> 0.2 apart
-            (31.0, 39.0, [30, 32, 34, 36, 38, 40]),  # 1.6 -> 2
-            (5.0, 5.0, [4.4, 4.6, 4.8, 5, 5.2, 5.4, 5.6]),
-        ],
-    )
-    def test_ticks(self, low, high, expected):
-        ticks = charts.ticks(low, high)
-        assert ticks[0] <= low <= high <= ticks[-1]
-        if low != high:
-            assert ticks == pytest.approx(expected)
-
-    def test_points_lie_where_they_should(self):
-        series = charts.Series("a <b>", [1.0, 0.0], [10.0, 0.0])
-        svg = ET.fromstring(charts.line_chart([series], x_label="x", y_label="y"))
-        circles = svg.findall("{*}circle")
-        place = [(float(c.get("cx")), float(c.get("cy"))) for c in circles]
-        # Margins: 62 left, 18 right of 560; 16 top, 48 bottom of 360.
-        assert place == [(62.0, 312.0), (542.0, 16.0)]
-        assert "a <b>: 0, 0" in circles[0].findtext("{*}title", "")
-
-    def test_usage(self):
-        shares = np.array([[0.25, 0.75], [0.0, 1.0]])
-        svg = ET.fromstring(charts.usage_chart(shares, ["dct", "fft"]))
-        titles = [t.text for t in svg.iter("{http://www.w3.org/2000/svg}title")]
-        assert titles == ["layer 0: dct 25 %", "layer 0: fft 75 %", "layer 1: fft 100 %"]
-
-    def test_routing(self):
-        svg = ET.fromstring(
-            charts.routing_chart(np.array([[0, 1], [1, 1]]), ["dct", "fft"], ["a", "b"])
-        )
-        cells = {
-            rect.findtext("{*}title"): rect.get("fill")
-            for rect in svg.findall("{*}rect")
-            if rect.findtext("{*}title")
-        }
-        assert cells["a, layer 0: dct"] == charts.EXPERT_COLORS[0]
-        assert cells["b, layer 1: fft"] == charts.EXPERT_COLORS[1]
-        assert len(cells) == 4
-
-    def test_no_points(self):
-        with pytest.raises(ValueError, match="at least one point"):
-            charts.line_chart([], x_label="", y_label="")
 
 
 class _Scripts(html.parser.HTMLParser):
@@ -278,7 +102,7 @@ class TestPage:
 
     def test_one_run_without_pictures(self, folders, tmp_path):
         shutil.copy(folders[0] / "evaluation.json", tmp_path / "evaluation.json")
-        usage = ExpertUsage(("dct", "fft"), NAMES, np.zeros((3, 3), np.int32))
+        usage = ExpertUsage(("dct", "fft"), ("alpha", "beta", "gamma"), np.zeros((3, 3), np.int32))
         write_report(tmp_path / "r.html", [load_run(tmp_path)], inside=Inside(usage={"x": usage}))
         text = (tmp_path / "r.html").read_text()
         assert "No pictures" in text

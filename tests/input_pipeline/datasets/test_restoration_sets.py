@@ -1,5 +1,4 @@
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +6,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from input_pipeline import datasets, embedded
-from input_pipeline.build import build
-from input_pipeline.codecs import CodecOptions, get_codec
-from input_pipeline.datasets.base import coded_config
+from input_pipeline import datasets
+from input_pipeline.codecs import get_codec
 from input_pipeline.image_files import list_images, read_rgb
-from input_pipeline.manifest import Tree
-from input_pipeline.pipeline import eval_pairs, train_dataset
+from input_pipeline.pipeline import eval_pairs
 from input_pipeline.transforms import reduce_bicubic
 
 LAYOUTS = {
@@ -112,60 +108,6 @@ def test_df2k_validation_is_there_only_with_its_folder(manual_dir, tmp_path):
     assert sorted(builder.info.splits) == ["train", "validation"]
 
 
-@pytest.fixture
-def tree(tmp_path, manual_dir) -> Path:
-    root = tmp_path / "built"
-    sources = list_images(manual_dir / "Set5/HR")
-    build(sources, [Tree(root / f"jpeg/quality{q}", "jpeg", q) for q in (10, 35)])
-    return root
-
-
-def test_compressed_pairs_keep_the_tree_s_bytes(tree, tmp_path):
-    data_dir = tmp_path / "tfds"
-    datasets.prepare("compressed_pairs/jpeg_quality10", data_dir=data_dir, manual_dir=tree)
-    elements = read("compressed_pairs/jpeg_quality10", "train", data_dir)
-    folder = tree / "jpeg/quality10"
-    assert sorted(elements) == [path.stem for path in list_images(folder / "gt")]
-    for name, element in elements.items():
-        for part in ("gt", "lq"):
-            np.testing.assert_array_equal(element[part], read_rgb(folder / part / f"{name}.png"))
-        assert (element["qp"], element["codec"]) == (10, b"jpeg")
-
-
-def test_compressed_pairs_of_any_quality(tree, tmp_path):
-    builder = datasets.CompressedPairs(data_dir=str(tmp_path), config=coded_config("jpeg", 35))
-    datasets.prepare(builder, manual_dir=tree / "jpeg/quality35")
-    source = builder.as_data_source(split="train")
-    assert len(source) == 2
-    assert source[0]["qp"] == 35
-    wrong = datasets.CompressedPairs(data_dir=str(tmp_path), config=coded_config("jpeg", 36))
-    with pytest.raises(ValueError, match=r"\('jpeg', 35, 'clean'\), config jpeg_quality36 needs"):
-        datasets.prepare(wrong, manual_dir=tree / "jpeg/quality35")
-    with pytest.raises(FileNotFoundError, match=r"manifest\.json does not exist; build it"):
-        datasets.prepare(wrong, manual_dir=tree)
-
-
-def test_embedded_photos(tmp_path, monkeypatch):
-    monkeypatch.setitem(embedded.SPLITS, "train", ("chelsea.png",))
-    monkeypatch.setitem(embedded.SPLITS, "eval", ("coffee.png",))
-    datasets.prepare("embedded_photos/jpeg_quality10", data_dir=tmp_path)
-    root = tmp_path / "embedded_photos/jpeg_quality10/1.0.0"
-    config = {"source": "tfds", "root": str(root), "patch_size": 32}
-    (pair,) = eval_pairs(config)
-    assert pair.name == "coffee"
-    assert pair.gt.shape == (400, 600, 3)
-    dataset = train_dataset(
-        {**config, "cache": "memory", "cache_dir": str(tmp_path)}, batch_size=2, seed=0
-    )
-    assert dataset[0]["lq"].shape == (2, 32, 32, 3)
-    assert list(dataset[0]["qp"]) == [10, 10]
-    assert list(dataset[0]["codec"]) == [6, 6]
-    with pytest.raises(FileNotFoundError, match="has no split 'validation'; it has test, train"):
-        train_dataset({**config, "split": "validation"}, batch_size=2, seed=0)
-    with pytest.raises(ValueError, match="batch_size 3 on 1"):
-        train_dataset({**config, "patches_per_image": 2}, batch_size=3, seed=0)
-
-
 def test_tfds_super_resolution(manual_dir, tmp_path):
     for config in ("original", "bicubic_x2"):
         datasets.prepare(f"set5/{config}", data_dir=tmp_path, manual_dir=manual_dir)
@@ -191,23 +133,3 @@ def test_missing_images_are_said(tmp_path):
 def test_another_number_of_images_is_reported(manual_dir, tmp_path, caplog):
     datasets.prepare("kodak24/original", data_dir=tmp_path, manual_dir=manual_dir)
     assert "kodak24/test has 2 images, the published set 24" in caplog.text
-
-
-def test_every_codec_config_can_be_made():
-    names = [config.name for config in datasets.Kodak24.BUILDER_CONFIGS]
-    assert len(names) == len(set(names))
-    assert {"original", "bicubic_x4", "vvc_qp27", "vvc_qp22_paper", "jpeg_quality40"} <= set(names)
-    assert coded_config("vvc", 30, colors="paper", preset="fast").name == "vvc_qp30_paper_fast"
-    options = CodecOptions(preset="fast", colors="paper")
-    assert get_codec("vvc", options).preset == "fast"
-
-
-def test_png_is_handed_over_as_a_path_only_if_rgb(tmp_path):
-    from input_pipeline.datasets.base import png_or_path
-
-    Image.fromarray(fake(0)).save(tmp_path / "rgb.png")
-    Image.fromarray(fake(0)).convert("RGBA").save(tmp_path / "rgba.png")
-    assert png_or_path(tmp_path / "rgb.png", fake(0)) == str(tmp_path / "rgb.png")
-    encoded = png_or_path(tmp_path / "rgba.png", fake(0))
-    assert isinstance(encoded, io.BytesIO)
-    np.testing.assert_array_equal(np.asarray(Image.open(encoded)), fake(0))

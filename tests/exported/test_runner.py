@@ -9,46 +9,14 @@ import textwrap
 import zipfile
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.checkpoints.folder import save_model
-from armoe_jax.cli import main
 from armoe_jax.exported import load_export
-from armoe_jax.exported.writer import check_export, export_model, flatten, unflatten
+from armoe_jax.exported.writer import check_export, export_model
 from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
 
 TILE = 16
-CONFIG = ARMoEConfig(
-    embed_dim=32, depth=(2,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8), upscale=1
-)
-
-
-def random_variables(config, tile=TILE):
-    """Weights large enough for the gates to disagree between images."""
-    x = jnp.zeros((1, tile, tile, config.in_chans))
-    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), x)
-    leaves, tree = jax.tree.flatten(shapes)
-    rng = np.random.default_rng(0)
-    values = [(0.3 * rng.standard_normal(s.shape)).astype(np.float32) for s in leaves]
-    variables = jax.tree.unflatten(tree, values)
-    for path, value in flatten(variables).items():
-        if path.endswith("/var"):
-            value[...] = np.abs(value) + 0.5
-    return variables
-
-
-@pytest.fixture(scope="module")
-def variables():
-    return random_variables(CONFIG)
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory, variables):
-    path = tmp_path_factory.mktemp("export") / "tiny.armoe"
-    export_model(path, CONFIG, variables, tile=TILE, provenance={"source": "test"})
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +25,18 @@ def model(file):
 
 
 @pytest.fixture(scope="module")
-def identity(tmp_path_factory):
+def identity(tmp_path_factory, config, make_variables):
     """A network without tail, which returns its input."""
-    config = dataclasses.replace(CONFIG, upsampler="", depth=(1,))
+    config = dataclasses.replace(config, upsampler="", depth=(1,))
     path = tmp_path_factory.mktemp("export") / "identity.armoe"
-    export_model(path, config, random_variables(config), tile=TILE, platforms=["cpu"])
+    export_model(path, config, make_variables(config), tile=TILE, platforms=["cpu"])
     return load_export(path)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_any_batch_equals_the_network(model, variables, batch):
+def test_any_batch_equals_the_network(model, config, variables, batch):
     x = np.random.default_rng(batch).random((batch, TILE, TILE, 3), np.float32)
-    network = jax.jit(lambda v, x: build_model(CONFIG).apply(v, x, return_routing=True))
+    network = jax.jit(lambda v, x: build_model(config).apply(v, x, return_routing=True))
     expected, routing = network(variables, x)
     result = model(x)
     np.testing.assert_allclose(result.image, expected, atol=2e-5)
@@ -82,11 +50,11 @@ def test_gates_disagree_in_these_tests(model):
     assert len(np.unique(model(x).expert)) > 1
 
 
-def test_description(model):
+def test_description(model, config):
     info = model.info
     assert (info.tile, info.channels, info.scale, info.batch) == (TILE, 3, 1, None)
     assert info.platforms == ("cpu", "cuda", "tpu")
-    assert ARMoEConfig.from_dict(info.config) == CONFIG
+    assert ARMoEConfig.from_dict(info.config) == config
     assert info.provenance == {"source": "test"}
 
 
@@ -127,12 +95,12 @@ def test_one_tile_is_the_program_itself(model):
 
 
 @pytest.mark.slow
-def test_super_resolution_gray_fixed_batch(tmp_path):
+def test_super_resolution_gray_fixed_batch(make_variables, tmp_path):
     config = ARMoEConfig(
         in_chans=1, embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8),
         upsampler="lightSR", experts=("swt", "dct"), global_skip=True,
     )  # fmt: skip
-    variables = random_variables(config)
+    variables = make_variables(config)
     export_model(tmp_path / "sr", config, variables, tile=TILE, batch=2, platforms=["cpu"])
     assert check_export(tmp_path / "sr", config, variables) < 1e-4
     model = load_export(tmp_path / "sr")
@@ -149,9 +117,9 @@ JPEG = ARMoEWConfig(
 
 
 @pytest.fixture(scope="module")
-def jpeg(tmp_path_factory):
+def jpeg(tmp_path_factory, make_variables):
     """A network whose windows choose and that takes the steps of JPEGs, exported; its weights."""
-    path, variables = tmp_path_factory.mktemp("export") / "jpeg", random_variables(JPEG)
+    path, variables = tmp_path_factory.mktemp("export") / "jpeg", make_variables(JPEG)
     for leaf in variables["params"]["quality"]["position"].values():
         leaf[...] = 0  # its estimate contradicts no file
     info = export_model(path, JPEG, variables, tile=TILE, platforms=["cpu"])
@@ -170,19 +138,6 @@ def test_steps_reach_the_program(jpeg):
     assert (told != blind).any()
 
 
-@pytest.mark.slow
-def test_check_finds_other_weights(file, variables):
-    other = jax.tree.map(lambda a: a * 1.5, variables)
-    with pytest.raises(ValueError, match="differs by"):
-        check_export(file, CONFIG, other)
-
-
-def test_flatten_and_back(variables):
-    flat = flatten(variables)
-    assert "params/conv_first/kernel" in flat
-    assert jax.tree.all(jax.tree.map(np.array_equal, unflatten(flat), variables))
-
-
 def test_wrong_inputs(model):
     with pytest.raises(ValueError, match=r"takes float32 \(B, 16, 16, 3\)"):
         model(np.zeros((1, TILE, 18, 3), np.float32))
@@ -194,24 +149,8 @@ def test_wrong_inputs(model):
         model.restore(np.zeros((4, 4, 3), np.float64))
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"tile": 15}, "tile is 15"),
-        ({"batch": 0}, "batch is 0"),
-        ({"platforms": ["metal"]}, "not among"),
-        ({"platforms": []}, "not among"),
-        ({"dtype": "float16"}, "float16"),
-    ],
-)
-def test_refused_exports_leave_nothing(tmp_path, variables, arguments, message):
-    with pytest.raises(ValueError, match=message):
-        export_model(tmp_path / "x", CONFIG, variables, **{"tile": TILE, **arguments})
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_platform_is_refused(tmp_path, variables):
-    export_model(tmp_path / "x", CONFIG, variables, tile=TILE, platforms=["tpu"])
+def test_another_platform_is_refused(tmp_path, config, variables):
+    export_model(tmp_path / "x", config, variables, tile=TILE, platforms=["tpu"])
     with pytest.raises(ValueError, match="runs on tpu; JAX runs on cpu"):
         load_export(tmp_path / "x")(np.zeros((1, TILE, TILE, 3), np.float32))
 
@@ -254,24 +193,3 @@ class TestDamage:
             target.writestr("export.json", "{}")
         with pytest.raises(ValueError, match="compressed"):
             load_export(tmp_path / "x")
-
-
-def test_command(tmp_path, variables, capsys):
-    save_model(tmp_path / "model", CONFIG, variables, provenance={"source": "test"})
-    out = tmp_path / "x.armoe"
-    words = [
-        "export",
-        str(tmp_path / "model"),
-        "-o",
-        str(out),
-        "--tile",
-        "16",
-        "--platforms",
-        "cpu",
-    ]
-    assert main(words) == 0
-    assert "largest difference" in capsys.readouterr().out
-    assert load_export(out).info.platforms == ("cpu",)
-    assert main(words) == 2
-    assert "--overwrite" in capsys.readouterr().err
-    assert main([*words, "--overwrite", "--no-check"]) == 0

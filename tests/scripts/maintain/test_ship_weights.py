@@ -28,7 +28,7 @@ from armoe_jax.training.train import train_and_evaluate
 from input_pipeline.codecs import get_codec
 from input_pipeline.codecs.base import CodecOptions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMES = ("car_small_vvc", "car_small_jpeg")
 
 
