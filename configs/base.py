@@ -23,7 +23,39 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.model = model_config("car")
     config.data = ConfigDict(default_config())
-    config.train = ConfigDict(
+    config.train = _train()
+    config.optim = _optim()
+    config.eval = _eval()
+    config.checkpoint = ConfigDict({"every": 5_000, "keep": 3})
+    config.log = ConfigDict({"every": 100, "tensorboard": True})
+    config.profile = ConfigDict({"first_step": 10, "num_steps": 0})
+    config.sharding = ConfigDict({"fsdp": False, "num_devices": 0})  # 0: all devices
+    config.distributed = _distributed()
+    return config.lock()
+
+
+def changed(changes: Mapping[str, Any]) -> ConfigDict:
+    """Returns the locked configuration with other values of some fields, named "group.field"."""
+    config = get_config()
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+def model_config(variant: str) -> ConfigDict:
+    """Returns the fields of a variant's architecture, and of how it is run.
+
+    The latter are: dispatch ("capacity": sparse; "dense": all experts), capacity_factor, scan,
+    remat and dtype ("float32" or "bfloat16").
+    """
+    architecture = VARIANTS[variant]
+    fields = dataclasses.asdict(architecture)
+    if "qk_scale" in fields:
+        fields["qk_scale"] = config_dict.placeholder(float)
+    return ConfigDict(fields | execution_defaults(architecture))
+
+
+def _train() -> ConfigDict:
+    return ConfigDict(
         {
             "num_steps": 500_000,
             "batch_size": 32,  # of all devices and processes together
@@ -50,7 +82,10 @@ def get_config() -> ConfigDict:
             "init_partial": False,  # load what fits, list the rest
         }
     )
-    config.optim = ConfigDict(
+
+
+def _optim() -> ConfigDict:
+    return ConfigDict(
         {
             "learning_rate": 2e-4,
             "schedule": "multistep",  # "multistep" | "cosine" | "constant"
@@ -66,7 +101,10 @@ def get_config() -> ConfigDict:
             "clip_norm": 0.0,  # largest gradient norm; 0: no clipping
         }
     )
-    config.eval = ConfigDict(
+
+
+def _eval() -> ConfigDict:
+    return ConfigDict(
         {
             "every": 5_000,  # steps between validations; 0: only after the last step
             "crop_border": 0,
@@ -77,11 +115,10 @@ def get_config() -> ConfigDict:
             "brightness_baseline": False,  # also report the gain of a constant correction
         }
     )
-    config.checkpoint = ConfigDict({"every": 5_000, "keep": 3})
-    config.log = ConfigDict({"every": 100, "tensorboard": True})
-    config.profile = ConfigDict({"first_step": 10, "num_steps": 0})
-    config.sharding = ConfigDict({"fsdp": False, "num_devices": 0})  # 0: all devices
-    config.distributed = ConfigDict(
+
+
+def _distributed() -> ConfigDict:
+    return ConfigDict(
         {
             "enabled": False,
             # Found out from the cluster's environment where empty or negative.
@@ -91,24 +128,3 @@ def get_config() -> ConfigDict:
             "heartbeat_timeout": 100,  # seconds until a silent process counts as dead
         }
     )
-    return config.lock()
-
-
-def changed(changes: Mapping[str, Any]) -> ConfigDict:
-    """Returns the locked configuration with other values of some fields, named "group.field"."""
-    config = get_config()
-    config.update_from_flattened_dict(changes)
-    return config
-
-
-def model_config(variant: str) -> ConfigDict:
-    """Returns the fields of a variant's architecture, and of how it is run.
-
-    The latter are: dispatch ("capacity": sparse; "dense": all experts), capacity_factor, scan,
-    remat and dtype ("float32" or "bfloat16").
-    """
-    architecture = VARIANTS[variant]
-    fields = dataclasses.asdict(architecture)
-    if "qk_scale" in fields:
-        fields["qk_scale"] = config_dict.placeholder(float)
-    return ConfigDict(fields | execution_defaults(architecture))

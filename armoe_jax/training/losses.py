@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from armoe_jax.ops.color import BLUE_SPAN, LUMA, RED_SPAN
+from armoe_jax.ops.color import to_planes
 
 Loss = Callable[[Float[Array, "b h w c"], Float[Array, "b h w c"]], Float[Array, ""]]
 
@@ -102,19 +102,13 @@ def make_loss(name: str, *, charbonnier_eps: float = CHARBONNIER_EPS, colors: st
 
 def _over_planes(loss: Loss) -> Loss:
     def weighted(output: Float[Array, "b h w c"], gt: Float[Array, "b h w c"]) -> Float[Array, ""]:
-        pairs = zip(PLANE_WEIGHTS, _planes(output), _planes(gt), strict=True)
-        return sum((w * loss(a, b) for w, a, b in pairs), start=jnp.zeros(()))
+        if output.shape[-1] != 3:
+            raise ValueError(
+                "train.loss_colors='ycbcr' needs RGB images, these have "
+                f"{output.shape[-1]} channels; use 'rgb'"
+            )
+        pairs = zip(*(jnp.split(to_planes(x), 3, axis=-1) for x in (output, gt)), strict=True)
+        losses = [weight * loss(*pair) for weight, pair in zip(PLANE_WEIGHTS, pairs, strict=True)]
+        return sum(losses, start=jnp.zeros(()))
 
     return weighted
-
-
-def _planes(image: Float[Array, "b h w c"]) -> tuple[Float[Array, "b h w 1"], ...]:
-    """Returns full-range Y, Cb and Cr, without offsets, of an RGB image. Source: ITU-R BT.601."""
-    if image.shape[-1] != 3:
-        raise ValueError(
-            f"train.loss_colors='ycbcr' needs RGB images, these have {image.shape[-1]} channels; "
-            "use 'rgb'"
-        )
-    red, green, blue = jnp.split(image, 3, axis=-1)
-    luma = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
-    return luma, (blue - luma) / BLUE_SPAN, (red - luma) / RED_SPAN

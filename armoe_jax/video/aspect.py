@@ -13,6 +13,7 @@ from pathlib import Path
 import imageio_ffmpeg
 from av.error import FFmpegError
 
+from armoe_jax.runtime.files import temporary_name
 from armoe_jax.video.muxer import Muxer
 from armoe_jax.video.pyav import as_fraction, open_container
 
@@ -43,7 +44,7 @@ def keep_pixel_aspect(path: Path, muxer: Muxer, aspect: Fraction | None) -> list
 
 
 def _copy_with_aspect(path: Path, muxer: Muxer, display: Fraction) -> None:
-    copy = path.with_name(f"{path.name}.part")
+    copy = temporary_name(path)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-y"]
     command += ["-i", str(path), "-map", "0", "-c", "copy", "-copyts"]
     command += ["-avoid_negative_ts", "disabled", "-aspect", str(display).replace("/", ":")]

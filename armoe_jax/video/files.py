@@ -7,7 +7,7 @@ from typing import Any
 
 from armoe_jax.runtime.errors import tell_of_item
 from armoe_jax.video.options import BITSTREAM_FORMATS, VideoOptions, is_video
-from armoe_jax.video.unfinished import exit_when_terminated
+from armoe_jax.video.termination import exit_when_terminated
 
 BITSTREAM_OUTPUT = ".mkv"
 """Bare bitstreams are written in a container, as most encoders' output should be."""

@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+from armoe_jax.runtime import files
 from armoe_jax.video import yuv
 from armoe_jax.video.color import ColorSpec, rgb_to_planes
 from armoe_jax.video.info import Picture, SourceInfo
 from armoe_jax.video.options import VideoOptions
-from armoe_jax.video.unfinished import remove_leftovers, unfinished_path
 
 
 class Sink(abc.ABC):
@@ -21,8 +21,8 @@ class Sink(abc.ABC):
 
     def __init__(self, path: Path, info: SourceInfo, options: VideoOptions):
         self.path, self.info, self.options = path, info, options
-        remove_leftovers(path)
-        self.partial = unfinished_path(path)
+        files.remove_leftovers(path.parent)
+        self.partial = files.temporary_name(path)
         self.notes: list[str] = []
         self.num_frames = 0
         self.num_copied_streams = 0

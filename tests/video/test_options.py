@@ -54,7 +54,7 @@ class TestCommandLine:
         assert is_video("a/clip.MP4")
         assert is_video(Path("x.266"))
         assert not is_video("clip.png")
-        assert not is_video("clip.mkv.123.part")
+        assert not is_video(".clip.mkv.host-123-0.tmp")
 
     def test_importing_the_flags_does_not_load_pyav(self):
         code = "import sys, armoe_jax.video; sys.exit('av' in sys.modules or 'jax' in sys.modules)"

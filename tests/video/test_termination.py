@@ -1,6 +1,5 @@
-"""Names of unfinished files, and what killed runs leave."""
+"""What ended runs leave."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ import pytest
 from clips import keep
 
 from armoe_jax.video import is_video, restore_video
-from armoe_jax.video.unfinished import exit_when_terminated, remove_leftovers, unfinished_path
+from armoe_jax.video.termination import exit_when_terminated
 
 WAIT_SECONDS = 60  # a bound for a process that would hang if something were wrong
 
@@ -62,19 +61,6 @@ def test_leftovers_of_a_killed_run_go_with_the_next(clip, tmp_path):
     assert not is_video(left)
     restore_video(clip, tmp_path / "out.mkv", keep, progress=False)
     assert [path.name for path in tmp_path.iterdir()] == ["out.mkv"]
-
-
-def test_files_of_other_runs_stay(tmp_path):
-    """Of a process that runs, of another machine, of another output, and of the user."""
-    ours = unfinished_path(tmp_path / "out.mkv").name
-    running = ours.replace(str(os.getpid()), str(os.getppid()))
-    dead = ours.replace(str(os.getpid()), str(2**22 + 1))  # above the largest number of Linux
-    others = [running, dead.replace("out", "out2"), dead.replace("mkv.", "mkv.elsewhere")]
-    others += ["out.mkv", "out.mkv.part", "out.mkv.notes.part"]
-    for name in [dead, *others]:
-        (tmp_path / name).touch()
-    remove_leftovers(tmp_path / "out.mkv")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
 
 
 def test_the_handler_before_is_restored():
