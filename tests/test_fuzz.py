@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
@@ -23,12 +25,24 @@ from armoe_jax.checkpoints.folder import LoadedModel
 from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.convert import rules_of, variable_shapes
 from armoe_jax.evaluation.report import load_run
-from armoe_jax.models import ARMoEConfig
+from armoe_jax.exported.runner import ExportInfo, load_export, write_export
+from armoe_jax.models import AnyConfig, ARMoEConfig, ARMoEWConfig
 from input_pipeline.manifest import load_manifest
 
 ROUNDS = int(os.environ.get("ARMOE_FUZZ_ROUNDS", "40"))
 
 CONFIG = ARMoEConfig(embed_dim=4, depth=(1,), num_heads=(2,), mlp_ratio=1.0, split_size=(2, 4))
+WINDOWED = ARMoEWConfig(
+    embed_dim=4,
+    depth=1,
+    pairs=1,
+    experts=("dct", "haar"),
+    expert_dim=2,
+    window=2,
+    quality_range=(0.0, 8.0),
+    interval_head=True,
+    grid=8,
+)
 
 HOSTILE_VALUES = (
     None, True, -1, 0, 10**9, 2**63, 10**400, 0.5, -0.0, float("nan"), float("inf"), "", "../x",
@@ -100,17 +114,21 @@ def fuzz(read: Callable[[], object], damage: Callable[[random.Random], None], se
     assert refused > ROUNDS // 4
 
 
-@pytest.fixture(scope="module")
-def model() -> LoadedModel:
+def random_model(config: AnyConfig) -> LoadedModel:
     rng = np.random.default_rng(0)
-    shapes = variable_shapes(rules_of(CONFIG))
+    shapes = variable_shapes(rules_of(config))
     flat = {path: rng.standard_normal(shape, np.float32) for path, shape in shapes.items()}
-    return LoadedModel(CONFIG, traverse_util.unflatten_dict(flat, sep="/"))
+    return LoadedModel(config, traverse_util.unflatten_dict(flat, sep="/"))
+
+
+@pytest.fixture(scope="module", params=[CONFIG, WINDOWED], ids=["released", "windowed"])
+def model(request) -> LoadedModel:
+    return random_model(request.param)
 
 
 @pytest.fixture
-def torch_file(model, tmp_path) -> Path:
-    save_weights(tmp_path / "x.pth", model)
+def torch_file(tmp_path) -> Path:
+    save_weights(tmp_path / "x.pth", random_model(CONFIG))
     return tmp_path / "x.pth"
 
 
@@ -205,6 +223,48 @@ def test_descriptions_of_model_folders(model, tmp_path):
         lambda rng: path.write_text(damage_text(text, rng)) and None,
         seed=6,
     )
+
+
+@pytest.fixture
+def export(tmp_path) -> Path:
+    """An exported program that darkens tiles."""
+
+    def darken(weights, x):
+        return x * weights["factor"], jnp.zeros((1, x.shape[0]), jnp.int32)
+
+    shapes = {"factor": jax.ShapeDtypeStruct((), jnp.float32)}, jnp.zeros((1, 16, 16, 3))
+    program = jax.export.export(jax.jit(darken), platforms=["cpu"])(*shapes)
+    info = ExportInfo(
+        tile=16,
+        channels=3,
+        scale=1,
+        batch=1,
+        dtype="float32",
+        platforms=("cpu",),
+        expert_names=("dct",),
+        config=WINDOWED.to_dict(),
+        provenance={"source": "x"},
+    )
+    write_export(
+        tmp_path / "x.armoe", info, bytes(program.serialize()), {"factor": np.float32(0.5)}
+    )
+    return tmp_path / "x.armoe"
+
+
+def test_exports(export):
+    data, members = export.read_bytes(), zip_members(export)
+    description = members["export.json"].decode()
+
+    def damage(rng: random.Random) -> None:
+        if rng.random() < 0.5:
+            export.write_bytes(damage_bytes(data, rng))
+            return
+        changed = members | {"export.json": damage_text(description, rng).encode()}
+        with zipfile.ZipFile(export, "w") as archive:
+            for name, content in changed.items():
+                archive.writestr(name, content)
+
+    fuzz(lambda: load_export(export), damage, seed=9)
 
 
 MANIFEST = {

@@ -50,7 +50,7 @@ def detect_config(tensors: Mapping[str, np.ndarray], **given: Any) -> ARMoEConfi
         **_tail(tensors, in_chans),
         **_split_size(tensors),
     }
-    _check_contradictions(seen, given)
+    check_contradictions(seen, given)
     if "split_size" not in seen | given:
         raise ValueError(
             "cannot detect split_size, as the state dict has neither rpe_biases nor "
@@ -178,8 +178,12 @@ def _window_of_index(index: np.ndarray) -> tuple[int, int] | None:
     return num_tokens // width, width
 
 
-def _check_contradictions(seen: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Compares given fields with detected ones, as far as the tensors depend on them."""
+def check_contradictions(seen: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Compares given fields with detected ones, as far as the tensors depend on them.
+
+    Raises:
+        ValueError: Some differ; the message shows both.
+    """
     contradictions = [
         f"{field}={given[field]!r} (the tensors show {value!r})"
         for field, value in seen.items()
@@ -197,6 +201,8 @@ def _agree(field: str, given: Any, detected: Any, seen: Mapping[str, Any]) -> bo
     if not isinstance(given, (tuple, list)):
         return given == detected
     values = list(cast(list[Any], given))
+    if field == "experts":
+        return sorted(values) == sorted(detected)  # names do not show their order
     if field == "num_heads":
         return [heads // 2 for heads in values] == [heads // 2 for heads in seen[field]]
     return values == list(detected)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from armoe_jax.convert.detect import check_contradictions
 from armoe_jax.convert.rules import Rule, Weight
 from armoe_jax.experts import FRAMES
 from armoe_jax.models.build import build_model
@@ -39,33 +40,38 @@ def windowed_rules(config: ARMoEWConfig) -> tuple[Rule, ...]:
 
 
 def detect_windowed(tensors: Mapping[str, np.ndarray], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields that names and shapes show.
+    """Returns the fields that names and shapes show; given ones must not contradict them.
 
     They do not show `route`, the order of the experts (that of FRAMES is assumed) and the values of
     `quality_range`, which must be given for networks that have one.
 
     Raises:
-        ValueError: A tensor is missing or misshapen, or `quality_range` or `window` can neither be
-            seen nor is given.
+        ValueError: A tensor is missing or misshapen, a given field contradicts the tensors, or
+            `quality_range` or `window` can neither be seen nor is given.
     """
     _, _, pixels, embed_dim = _shape(tensors, FIRST, 4)
     if pixels not in (1, 3, 4, 12):
         raise ValueError(f"{FIRST} has {pixels} input channels; 1, 3, 4 or 12 are known")
     stride = 1 if pixels in (1, 3) else 2
     members = [match for name in tensors if (match := _BLOCK.match(name))]
-    if not members:
-        raise ValueError("cannot detect the architecture: there are no tensors group_0.block_...")
+    blocks = sorted({int(match[1]) for match in members})
+    if not blocks or blocks != list(range(len(blocks))):
+        raise ValueError(
+            f"cannot detect the architecture: blocks {blocks[:5]} of 'group_0.block_' do not count "
+            "up from 0"
+        )
     seen: dict[str, Any] = {
         "mixture": "windowed",
         "in_chans": pixels // stride**2,
         "embed_dim": embed_dim,
         "stride": stride,
-        "depth": 1 + max(int(match[1]) for match in members),
+        "depth": len(blocks),
         "pairs": 1 + max((int(match[2]) for match in members if match[2]), default=0),
         "interval_head": "head.weights" in tensors,
         "grid": _shape(tensors, "grid", 4)[1] * stride if "grid" in tensors else 0,
         **_mixture(tensors),
     }
+    check_contradictions(seen, given)
     if seen["experts"] and "window" not in seen | dict(given):
         raise ValueError("cannot detect window: give the keyword window, such as window=8")
     if "group_0.block_0.pair_0.modulation.table" in tensors and "quality_range" not in given:

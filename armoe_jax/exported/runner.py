@@ -13,10 +13,13 @@ network.
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
+import reprlib
+import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +31,8 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import NDArray
 
 from armoe_jax.ops.tiling import TilePlan, mirror_indices, plan_tiles
+from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.json_files import is_integer, parse_json
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -37,6 +42,9 @@ NUM_STEPS = 64
 DEFAULT_OVERLAP = 32
 SYMBOLIC_BATCH = "b"
 _INFO, _PROGRAM, _WEIGHTS = "export.json", "program.bin", "weights.safetensors"
+
+# What zipfile raises beside ValueError for headers that are damaged.
+_DAMAGE = (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, struct.error)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,31 +251,48 @@ def load_export(path: str | os.PathLike) -> ExportedModel:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         members = _read_members(Path(path))
-        record = json.loads(members[_INFO])
-        checksums = record.pop("sha256")
-        if record["format_version"] not in READABLE_VERSIONS:
-            raise ValueError(
-                f"format version {record['format_version']}, this code reads {READABLE_VERSIONS}"
-            )
-        for name, checksum in checksums.items():
-            if hashlib.sha256(members[name]).hexdigest() != checksum:
-                raise ValueError(f"the checksum of {name} does not match: the file is damaged")
-        for name in ("platforms", "expert_names"):
-            record[name] = tuple(record[name])
-        info = ExportInfo(**record)
+        info = _parse_info(members)
         program = jax.export.deserialize(bytearray(members[_PROGRAM]))
         weights = safetensors.numpy.load(members[_WEIGHTS])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: not an export that can be read ({error})") from error
+    except (ValueError, *_DAMAGE) as error:
+        raise ValueError(f"{path}: not an export that can be read ({one_line(error)})") from error
     return ExportedModel(info, program, weights)
 
 
 def _read_members(path: Path) -> dict[str, bytes]:
-    with zipfile.ZipFile(path) as file:
+    # Read at once, so that what the system refuses is told from damaged offsets.
+    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as file:
         for entry in file.infolist():
             if entry.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"member {entry.filename} is compressed, which exports never are")
         return {name: file.read(name) for name in (_INFO, _PROGRAM, _WEIGHTS)}
+
+
+def _parse_info(members: Mapping[str, bytes]) -> ExportInfo:
+    """Reads the description, and checks the other members by it before anything parses them."""
+    record = parse_json(members[_INFO].decode())
+    if not isinstance(record, dict):
+        raise ValueError(f"{_INFO} holds a {type(record).__name__}, not an object")
+    version, checksums = record.get("format_version"), record.pop("sha256", None)
+    if not is_integer(version) or version not in READABLE_VERSIONS:
+        raise ValueError(
+            f"format version {reprlib.repr(version)}, this code reads {READABLE_VERSIONS}"
+        )
+    for name in (_PROGRAM, _WEIGHTS):
+        checksum = hashlib.sha256(members[name]).hexdigest()
+        if not isinstance(checksums, dict) or checksums.get(name) != checksum:
+            raise ValueError(f"the checksum of {name} does not match: the file is damaged")
+    fields = {field.name: field for field in dataclasses.fields(ExportInfo)}
+    needed = {name for name, field in fields.items() if field.default is dataclasses.MISSING}
+    if not needed <= set(record) <= set(fields):
+        raise ValueError(
+            f"{_INFO} has the fields {reprlib.repr(sorted(record))}, expected {sorted(fields)}"
+        )
+    for name, value in record.items():
+        if not _ALLOWED[name](value):
+            raise ValueError(f"{_INFO}: {name} is {reprlib.repr(value)}")
+        record[name] = tuple(value) if isinstance(value, list) else value
+    return ExportInfo(**record)
 
 
 def _cut(pixels: NDArray[Any], plan: TilePlan, row: int, column: int, side: int) -> NDArray[Any]:
@@ -296,3 +321,38 @@ def _blend(
             tile[:height, :width] * weights[..., None]
         )
     return canvas
+
+
+def _is_count(value: Any) -> bool:
+    return is_integer(value) and 1 <= value <= _MAX_COUNT
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+_MAX_COUNT = 2**16
+_ALLOWED: dict[str, Callable[[Any], bool]] = {
+    "tile": _is_count,
+    "channels": _is_count,
+    "scale": _is_count,
+    "batch": lambda value: value is None or _is_count(value),
+    "dtype": _is_text,
+    "platforms": _are_names,
+    "expert_names": _are_names,
+    "config": _is_object,
+    "provenance": _is_object,
+    "alignment": _is_count,
+    "takes_steps": lambda value: isinstance(value, bool),
+    "jax_version": _is_text,
+    "format_version": is_integer,
+}
+"""What each field of a description may be."""

@@ -4,9 +4,13 @@ import dataclasses
 from typing import Any
 
 from armoe_jax.experts import FRAMES
+from armoe_jax.models.config import MAX_WIDTH
 from armoe_jax.models.fields import from_mapping, require, to_plain
 
 ROUTES = ("window", "image")
+
+MAX_PAIRS = 256
+"""Most residual pairs of all blocks together; the large network has 8."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +96,13 @@ class ARMoEWConfig:
 def _check(c: ARMoEWConfig) -> None:
     require(c.mixture == "windowed", "mixture", c.mixture, "'windowed'")
     require(c.in_chans in (1, 3), "in_chans", c.in_chans, "1 or 3")
-    for name in ("embed_dim", "depth", "pairs", "expert_dim"):
-        require(getattr(c, name) >= 1, name, getattr(c, name), "1 or more")
+    for name, most in (
+        *(("embed_dim", MAX_WIDTH), ("expert_dim", MAX_WIDTH)),
+        *(("depth", MAX_PAIRS), ("pairs", MAX_PAIRS)),
+    ):
+        require(1 <= getattr(c, name) <= most, name, getattr(c, name), f"1 to {most}")
+    together = f"at most {MAX_PAIRS} in all {c.depth} blocks together"
+    require(c.depth * c.pairs <= MAX_PAIRS, "pairs", c.pairs, together)
     require(c.stride in (1, 2), "stride", c.stride, "1 or 2")
     powers = (2, 4, 8, 16, 32)
     require(c.window in powers, "window", c.window, f"one of {powers}")

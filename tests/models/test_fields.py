@@ -50,7 +50,11 @@ def test_alignment(changes, alignment):
     [
         ("mixture", "released", "'windowed'"),
         ("in_chans", 4, "1 or 3"),
-        ("depth", 0, "1 or more"),
+        ("depth", 0, "1 to 256"),
+        ("depth", 10**9, "1 to 256"),  # a description of few bytes built networks for ever
+        ("pairs", 200, "at most 256 in all 2 blocks together"),
+        ("embed_dim", 10**400, "1 to 65536"),
+        ("expert_dim", 2**17, "1 to 65536"),
         ("stride", 3, "1 or 2"),
         ("window", 6, "one of"),
         ("route", "pixel", "'window', 'image'"),
