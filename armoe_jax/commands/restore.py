@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -75,14 +76,16 @@ class Item:
     """One file to restore.
 
     Attributes:
-        index: Its place among all files.
+        index: Its place among the images, or among the videos.
         source: What to read.
         target: What to write.
+        model: Checkpoint of the network that restores it.
     """
 
     index: int
     source: Path
     target: Path
+    model: str
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,34 +95,49 @@ def run(args: argparse.Namespace) -> int:
     from armoe_jax.video.files import split_inputs
 
     logging.set_verbosity(logging.INFO)
-    videos, images = split_inputs(args.inputs)
+    videos, others = split_inputs(args.inputs)
+    images = _image_items(others, args) if others else []
+    clips = _video_items(videos, args, alone=not others) if videos else []
     restorers = Restorers(args)
-    models = _models_of_videos(videos, args)
-    restorers.require(models.values())
-    failed = _run_images(images, args, restorers) if images else 0
-    if not videos:
-        return failed
-    return max(failed, _run_videos(models, args, restorers, alone=not images))
+    # Networks are loaded before anything is restored: bad usage leaves nothing half done.
+    unsuited = _check_options([item.model for item in (*images, *clips)], restorers)
+    failed = _run_images(images, args, restorers, unsuited) if images else 0
+    return max(failed, _run_videos(clips, args, restorers, unsuited) if clips else 0)
 
 
-def _models_of_videos(videos: list[Path], args: argparse.Namespace) -> dict[Path, str]:
-    """Returns video -> checkpoint."""
+def _image_items(inputs: list[str], args: argparse.Namespace) -> list[Item]:
+    from armoe_jax.images.files import find_images, output_paths
+    from armoe_jax.images.io import format_of
+
+    sources = find_images(inputs)
+    targets = output_paths(sources, args.output, name_suffix=args.suffix, image_format=args.format)
+    for target in targets:
+        format_of(target)
+    models = (model_name(args, model_for_image(source)) for source in sources)
+    return list(map(Item, itertools.count(), sources, targets, models))
+
+
+def _video_items(videos: list[Path], args: argparse.Namespace, *, alone: bool) -> list[Item]:
     from armoe_jax.video.codec import codec_of
+    from armoe_jax.video.files import output_paths
 
-    return {video: model_name(args, model_for_codec(codec_of(video))) for video in videos}
+    targets = output_paths(videos, args.output, name_suffix=args.suffix, alone=alone)
+    models = (model_name(args, model_for_codec(codec_of(video))) for video in videos)
+    return list(map(Item, itertools.count(), videos, targets, models))
 
 
 def _run_videos(
-    models: dict[Path, str], args: argparse.Namespace, restorers: Restorers, *, alone: bool
+    items: list[Item], args: argparse.Namespace, restorers: Restorers, unsuited: dict[str, str]
 ) -> int:
-    from armoe_jax.video import files, options_from_args
+    from armoe_jax.video import options_from_args
+    from armoe_jax.video.files import restore_files
 
-    videos = list(models)
-    targets = files.output_paths(videos, args.output, name_suffix=args.suffix, alone=alone)
-    failures = files.restore_files(
-        videos,
-        targets,
-        lambda video: restorers(models[video]),
+    suited = {item.source: item for item in items if item.model not in unsuited}
+    failures = [(item.source, unsuited[item.model]) for item in items if item.model in unsuited]
+    failures += restore_files(
+        list(suited),
+        [item.target for item in suited.values()],
+        lambda video: restorers(suited[video].model),
         options=options_from_args(args),
         overwrite=args.overwrite,
         report=sys.stdout.write,
@@ -129,17 +147,13 @@ def _run_videos(
     return 1 if failures else 0
 
 
-def _run_images(inputs: list[str], args: argparse.Namespace, restorers: Restorers) -> int:
-    from armoe_jax.images.files import find_images, output_paths
+def _run_images(
+    items: list[Item], args: argparse.Namespace, restorers: Restorers, unsuited: dict[str, str]
+) -> int:
     from armoe_jax.images.io import format_of
 
-    sources = find_images(inputs)
-    targets = output_paths(sources, args.output, name_suffix=args.suffix, image_format=args.format)
-    items = [Item(i, *paths) for i, paths in enumerate(zip(sources, targets, strict=True))]
-    for item in items:
-        format_of(item.target)
     start = time.monotonic()
-    failures = _restore_all(items, args, restorers)
+    failures = _restore_all(items, args, restorers, unsuited)
     done = len(items) - len(failures)
     sys.stdout.write(
         f"restored {done} of {len(items)} images in {time.monotonic() - start:.1f} s: "
@@ -159,21 +173,19 @@ def _run_images(inputs: list[str], args: argparse.Namespace, restorers: Restorer
 
 
 def _restore_all(
-    items: list[Item], args: argparse.Namespace, restorers: Restorers
+    items: list[Item], args: argparse.Namespace, restorers: Restorers, unsuited: dict[str, str]
 ) -> list[tuple[Item, str]]:
     """Restores files, in order for each network; returns those that failed, and why."""
     from armoe_jax.runtime.progress import Progress
 
     by_model: dict[str, list[Item]] = {}
     for item in items:
-        by_model.setdefault(model_name(args, model_for_image(item.source)), []).append(item)
-    restorers.require(by_model)
-    unsuited = _check_options(by_model, restorers)
+        by_model.setdefault(item.model, []).append(item)
     failures: list[tuple[Item, str]] = []
     with Progress(len(items), "restoring") as progress:
         for name, its_items in by_model.items():
             if name in unsuited:
-                failures += [(item, f"{name}: {unsuited[name]}") for item in its_items]
+                failures += [(item, unsuited[name]) for item in its_items]
                 progress.advance(len(its_items))
                 continue
             restorer = restorers(name)
@@ -187,19 +199,20 @@ def _check_options(names: Iterable[str], restorers: Restorers) -> dict[str, str]
     """Loads the networks; returns why some do not take the options, such as --coded-at.
 
     Raises:
-        ValueError: If none takes them: that is bad usage.
+        FileNotFoundError: If the weights for some do not come with this installation.
+        ValueError: If none takes the options: that is bad usage.
     """
+    names = dict.fromkeys(names)
+    restorers.require(names)
     refused: dict[str, ValueError] = {}
-    suited = 0
     for name in names:
         try:
             restorers(name)
-            suited += 1
         except ValueError as error:
             refused[name] = error
-    if not suited:
+    if len(refused) == len(names):
         raise next(iter(refused.values()))
-    return {name: one_line(error) for name, error in refused.items()}
+    return {name: f"{name}: {one_line(error)}" for name, error in refused.items()}
 
 
 def _groups(items: list[Item], batch_size: int) -> Iterator[list[Item]]:

@@ -89,11 +89,10 @@ def restore_files(
     failures = []
     with exit_when_terminated():
         for video, target in zip(videos, targets, strict=True):
-            restorer = load(video)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 summary = restore_video(
-                    video, target, restorer, options=options, overwrite=overwrite
+                    video, target, load(video), options=options, overwrite=overwrite
                 )
             except (ValueError, OSError, MemoryError, RuntimeError) as error:
                 failures.append((video, tell_of_item(error)))

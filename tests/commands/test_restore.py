@@ -222,14 +222,8 @@ def test_nothing_is_restored_if_weights_for_some_files_are_missing(tmp_path, shi
 
 @pytest.mark.slow
 def test_videos_are_told_apart_by_their_codec(tmp_path, shipped, caplog):
-    for codec, name in (("mjpeg", "a.avi"), ("ffv1", "b.mkv")):
-        with av.open(str(tmp_path / name), "w") as out:
-            pixel_format = "yuvj444p" if codec == "mjpeg" else "yuv444p"
-            stream = out.add_stream(codec, rate=25)
-            stream.width, stream.height, stream.pix_fmt = 32, 32, pixel_format
-            frame = av.VideoFrame.from_ndarray(picture(32, 32), format="rgb24")
-            out.mux(stream.encode(frame.reformat(format=pixel_format)))
-            out.mux(stream.encode(None))
+    write_clip(tmp_path / "a.avi", "mjpeg", "yuvj444p")
+    write_clip(tmp_path / "b.mkv")
     with caplog.at_level("INFO", logger="absl"):
         arguments = (tmp_path / "a.avi", "-o", tmp_path / "out", "--video-codec", "ffv1")
         assert run(*arguments, "--format", "png") == 0
@@ -237,6 +231,29 @@ def test_videos_are_told_apart_by_their_codec(tmp_path, shipped, caplog):
         assert "car_small_vvc" not in caplog.text
         assert run(tmp_path / "b.mkv", *arguments[1:]) == 0
     assert "car_small_vvc" in caplog.text
+
+
+def write_clip(path, codec="ffv1", pixel_format="yuv444p"):
+    """Writes a video of one frame."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, pixel_format
+        frame = av.VideoFrame.from_ndarray(picture(32, 32), format="rgb24")
+        out.mux(stream.encode(frame.reformat(format=pixel_format)))
+        out.mux(stream.encode(None))
+
+
+def test_bad_usage_is_told_before_anything_is_restored(tmp_path, checkpoint, capsys):
+    for name in ("a", "b"):
+        write_image(tmp_path / "in" / f"{name}.png", picture())
+    write_clip(tmp_path / "b.mkv")
+    options = ("--checkpoint", checkpoint)
+    # Three results cannot be one file, and no network takes such a tile.
+    assert run(tmp_path / "in", tmp_path / "b.mkv", "-o", tmp_path / "o.mkv", *options) == 2
+    assert "name a folder" in capsys.readouterr().err
+    assert run(tmp_path / "b.mkv", "-o", tmp_path / "o", "--tile", 9, *options) == 2
+    assert "tile is 9" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.mkv", "in"]
 
 
 def test_options_that_one_network_refuses_fail_its_files_alone(tmp_path, shipped, capsys):
@@ -253,6 +270,11 @@ def test_options_that_one_network_refuses_fail_its_files_alone(tmp_path, shipped
     assert [path.name for path in out.iterdir()] == ["a.png"]
     assert "restored 1 of 2 images" in captured.out
     assert "b.jpg: car_small_jpeg: coding_quality is 37.0, but this network" in captured.err
+    # A video is a file among them, and what is refused for all images may be right for it.
+    write_clip(tmp_path / "c.mkv")
+    both = (tmp_path / "in" / "b.jpg", tmp_path / "c.mkv", "-o", tmp_path / "mixed")
+    assert run(*both, "--coded-at", 37, "--video-codec", "ffv1") == 1
+    assert [path.name for path in (tmp_path / "mixed").iterdir()] == ["c.mkv"]
     # Where no network takes it, it is bad usage.
     assert run(tmp_path / "in" / "b.jpg", "-o", tmp_path / "c.png", "--coded-at", 37) == 2
 

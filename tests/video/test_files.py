@@ -36,20 +36,29 @@ class TestFiles:
 
     def test_one_bad_video_does_not_stop_the_rest(self, clip, tmp_path):
         (tmp_path / "bad.mp4").write_bytes(b"nothing")
-        videos = [tmp_path / "bad.mp4", clip]
+        # Nor does a network that cannot be loaded.
+        (tmp_path / "other.mp4").write_bytes(clip.read_bytes())
+        videos = [tmp_path / "bad.mp4", tmp_path / "other.mp4", clip]
         targets = files.output_paths(videos, tmp_path / "new" / "out")
         lines = []
+
+        def load(video):
+            if video.name == "other.mp4":
+                raise ValueError("this network is damaged")
+            return clips.keep
+
         failures = files.restore_files(
             videos,
             targets,
-            lambda video: clips.keep,
+            load,
             options=VideoOptions(),
             overwrite=False,
             report=lines.append,
         )
-        assert [path.name for path, _ in failures] == ["bad.mp4"]
+        assert [path.name for path, _ in failures] == ["bad.mp4", "other.mp4"]
+        assert failures[1][1] == "this network is damaged"
         assert len(lines) == 1
-        assert clips.read_clip(targets[1])[1] == clips.read_clip(clip)[1]
+        assert clips.read_clip(targets[2])[1] == clips.read_clip(clip)[1]
 
 
 def test_command(clip, tmp_path, monkeypatch, capsys):
