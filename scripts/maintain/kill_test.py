@@ -28,6 +28,8 @@ _UNFINISHED = "*.orbax-checkpoint-tmp*"
 _TOO_LATE = "after its end"
 _RUDE = "NOT IN GOOD ORDER"
 
+runs.PATIENCE = 7200.0  # beside other work a run may take long
+
 
 def main() -> int:
     """Runs the trials and returns 0 if all ended equal, else 1."""

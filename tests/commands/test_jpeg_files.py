@@ -1,6 +1,8 @@
 """`restore` and `evaluate` tell networks with an interval head how JPEG files were coded."""
 
+import io
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,11 @@ from armoe_jax import load_pretrained, psnr
 from armoe_jax.checkpoints.folder import LoadedModel
 from armoe_jax.checkpoints.weights import save_weights
 from armoe_jax.cli import main
+from armoe_jax.images.io import read_image
 from armoe_jax.images.jpeg import read_jpeg_coding
 from armoe_jax.models import ARMoEWConfig, build_model
+
+ROUNDS = int(os.environ.get("ARMOE_FUZZ_ROUNDS", "40"))
 
 CONFIG = ARMoEWConfig(
     embed_dim=4, depth=1, pairs=1, experts=(), quality_range=(0.0, 8.0), interval_head=True, grid=8
@@ -75,3 +80,49 @@ def test_evaluate_uses_what_the_files_tell(checkpoint, photo, tmp_path):
     restored = restorer(np.asarray(Image.open(source)), coding=read_jpeg_coding(source))
     original = np.asarray(Image.open(photo / "gt" / "photo.png"))
     assert figures[0] == pytest.approx(psnr(restored, original), abs=1e-9)
+
+
+def damaged_jpeg(number):
+    """Returns a small JPEG of some kind, turned by its EXIF data, with bytes changed or cut out."""
+    rng = np.random.default_rng(number)
+    height, width = rng.integers(8, 64, 2)
+    noise = rng.normal(120, 40, (height, width, 3)).clip(0, 255).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = number % 9, "maker"
+    buffer = io.BytesIO()
+    options = {"quality": int(rng.choice([10, 50, 93])), "progressive": bool(number % 2)}
+    Image.fromarray(noise).save(buffer, "JPEG", exif=exif, **options)
+    data = bytearray(buffer.getvalue())
+    # The first 700 bytes say how the rest is read.
+    reach = len(data) if rng.random() < 0.5 else min(len(data), 700)
+    places = rng.integers(2, reach, rng.choice([1, 4, 16]))
+    kind = rng.integers(4)
+    if kind == 0:
+        del data[places[0] :]
+    elif kind == 1:
+        del data[places[0] : places[0] + rng.integers(1, 40)]
+    else:
+        for place in places:
+            data[place] ^= 1 << rng.integers(8) if kind == 2 else rng.integers(1, 256)
+    return bytes(data)
+
+
+def test_damaged_files_end_no_run(checkpoint, tmp_path, capsys):
+    """Each is restored in the size of its pixels, or refused in one line; no error is a bug."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    for number in range(ROUNDS):
+        (source / f"{number}.jpg").write_bytes(damaged_jpeg(number))
+    words = ["restore", str(source), "-o", str(out), "--format", "png", "--tile", "64"]
+    assert main([*words, "--checkpoint", checkpoint]) == 1
+    told = capsys.readouterr().err
+    refused = [line.split(".jpg: ")[0] for line in told.splitlines() if line.startswith("failed: ")]
+    restored = [path.stem for path in out.iterdir()]
+    names = [line.rsplit("/", 1)[1] for line in refused]
+    assert sorted([*restored, *names]) == sorted(str(number) for number in range(ROUNDS))
+    assert "error of the program" not in told
+    assert "Traceback" not in told
+    for name in restored:
+        with Image.open(out / f"{name}.png") as image:
+            assert image.size == read_image(source / f"{name}.jpg").pixels.shape[1::-1]
+    assert min(len(restored), len(refused)) > ROUNDS // 8

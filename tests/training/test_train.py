@@ -1,5 +1,6 @@
 """What is noticed before anything is computed."""
 
+import json
 import types
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from armoe_jax.runtime.locks import InUseError, locked
 from armoe_jax.training import setup
 from armoe_jax.training.checkpointer import Checkpointer
+from armoe_jax.training.memory_advice import OutOfMemoryError
+from armoe_jax.training.resume import TRAINING_SET_FILE
 from armoe_jax.training.train import train_and_evaluate
 
 
@@ -58,6 +61,17 @@ def test_a_truncated_evaluation_image_is_named_at_the_start(tiny_config, tmp_pat
     tiny_config.data.eval_gt, tiny_config.data.eval_lq = str(folder / "gt"), str(folder / "lq")
     with pytest.raises(ValueError, match=r"image1\.png"):
         train_and_evaluate(tiny_config, tmp_path / "run")
+
+
+def test_a_run_notes_its_images_and_advises_on_memory(tiny_config, tmp_path, monkeypatch):
+    def compile_step(parts):
+        raise MemoryError("Unable to allocate 8 TiB")
+
+    monkeypatch.setattr(setup, "compile_step", compile_step)
+    with pytest.raises(OutOfMemoryError, match=r"lower train\.batch_size"):
+        train_and_evaluate(tiny_config, tmp_path)
+    noted = json.loads((tmp_path / TRAINING_SET_FILE).read_text())
+    assert sorted(noted) == [f"image{i}" for i in range(4)]
 
 
 def test_the_training_set_is_listed_by_name_and_size(tiny_config, pairs_dir):
