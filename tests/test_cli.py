@@ -113,8 +113,9 @@ def test_interruption_is_no_traceback(capsys, monkeypatch):
     assert capsys.readouterr().err == "armoe-jax convert: interrupted\n"
 
 
-def test_the_process_exits_with_the_status():
-    done = run("-m", "armoe_jax.cli", "convert", "absent.pth", "out.safetensors")
+@pytest.mark.parametrize("module", ["armoe_jax", "armoe_jax.cli"])
+def test_the_process_exits_with_the_status(module):
+    done = run("-m", module, "convert", "absent.pth", "out.safetensors")
     assert done.returncode == 2
     assert done.stderr.startswith("armoe-jax convert: ")
     assert "absent.pth" in done.stderr

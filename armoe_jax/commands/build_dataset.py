@@ -87,7 +87,8 @@ def _build(args: argparse.Namespace) -> bool:
     with Progress(0, "coding") as progress:
 
         def advance(outcome: Outcome) -> None:
-            progress.advance()
+            records = filter(None, outcome.records)
+            progress.advance(pixels=sum(record["width"] * record["height"] for record in records))
 
         summary = build(
             sources,

@@ -228,6 +228,12 @@ class _FilePair:
         """The original."""
         return _pixels(self.gt_path)
 
+    @property
+    def pixels_read(self) -> int:
+        """Height times width of the original; 0 if it was not, or could not be, read."""
+        gt = self.__dict__.get("gt")
+        return 0 if gt is None else gt.shape[0] * gt.shape[1]
+
     @functools.cached_property
     def _coded(self) -> tuple[Any, Any]:
         """The coded image, from its file or made from the original, and how it was coded."""
@@ -259,8 +265,9 @@ def _pairs(paths: list[tuple[Path, Path | None]], args: argparse.Namespace) -> I
     jpeg = (args.jpeg_quality, args.jpeg_subsampling) if args.jpeg_quality else None
     with Progress(len(paths), "evaluating") as progress:
         for gt, lq in paths:
-            yield _FilePair(gt.stem, gt, lq, jpeg)
-            progress.advance()
+            pair = _FilePair(gt.stem, gt, lq, jpeg)
+            yield pair
+            progress.advance(pixels=pair.pixels_read)
 
 
 def _pixels(path: Path) -> Any:

@@ -6,14 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from armoe_jax.checkpoints.shipped import CODEC_MODEL
 from armoe_jax.commands.options import Restorers, model_name
 from armoe_jax.video.options import add_sample_arguments, sample_options
 
 _FOR_IMAGES = ("jpeg_quality", "crop_border", "csv", "expert_usage", "save_images", "set", "qp")
-_TERMINAL_SECONDS, _LOG_SECONDS = 0.2, 30.0  # between two lines of progress
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +38,13 @@ def names_sequences(args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace) -> int:
     """Evaluates, prints the table, and writes what is asked for."""
     from armoe_jax.evaluation.sequences import (
+        count_frames,
         evaluate_sequences,
         pairs_of_sequences,
         sequence_table,
     )
     from armoe_jax.runtime.files import write_atomically
+    from armoe_jax.runtime.progress import Progress
 
     for name in _FOR_IMAGES:
         if getattr(args, name):
@@ -57,14 +56,15 @@ def run(args: argparse.Namespace) -> int:
             f"{restorer.config.scale}"
         )
     pairs = pairs_of_sequences(Path(args.gt), Path(args.lq))
-    every = _TERMINAL_SECONDS if sys.stderr.isatty() else _LOG_SECONDS
-    with tqdm(desc="evaluating", unit="frame", mininterval=every) as bar:
+    options = sample_options(args)
+    with Progress(count_frames(pairs, options), "evaluating", "frame") as progress:
 
         def restore(picture: Any) -> Any:
-            bar.update()
-            return restorer(picture)
+            restored = restorer(picture)
+            progress.advance(pixels=picture.shape[0] * picture.shape[1])
+            return restored
 
-        record = evaluate_sequences(restore, pairs, sample_options(args))
+        record = evaluate_sequences(restore, pairs, options)
     table = sequence_table(record)
     if args.json:
         write_atomically(args.json, json.dumps(record, indent=2, allow_nan=False) + "\n")

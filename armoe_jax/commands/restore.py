@@ -190,8 +190,9 @@ def _restore_all(
                 continue
             restorer = restorers(name)
             for group in _groups(its_items, restorer.batch_size):
-                failures += _restore_group(group, restorer, args)
-                progress.advance(len(group))
+                failed, pixels = _restore_group(group, restorer, args)
+                failures += failed
+                progress.advance(len(group), pixels=pixels)
     return failures
 
 
@@ -224,8 +225,12 @@ def _groups(items: list[Item], batch_size: int) -> Iterator[list[Item]]:
 
 def _restore_group(
     group: list[Item], restorer: "Restorer", args: argparse.Namespace
-) -> list[tuple[Item, str]]:
-    """Restores a few files together; if that fails, one by one, to know which is to blame."""
+) -> tuple[list[tuple[Item, str]], int]:
+    """Restores a few files together; if that fails, one by one, to know which is to blame.
+
+    Returns:
+        Those that failed, and why; and how many pixels were read.
+    """
     failures: list[tuple[Item, str]] = []
     opened: list[tuple[Item, Picture]] = []
     for item in group:
@@ -233,17 +238,18 @@ def _restore_group(
             opened.append((item, _open(item, args)))
         except (ValueError, OSError, MemoryError) as error:
             failures.append((item, _reason(error)))
+    pixels = sum(picture.pixels.shape[0] * picture.pixels.shape[1] for _, picture in opened)
     try:
         _restore_opened(opened, restorer, args)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         if len(opened) == 1:
-            return [*failures, (opened[0][0], _reason(error))]
+            return [*failures, (opened[0][0], _reason(error))], pixels
         for one in opened:
             try:
                 _restore_opened([one], restorer, args)
             except (ValueError, OSError, MemoryError, RuntimeError) as single_error:
                 failures.append((one[0], _reason(single_error)))
-    return failures
+    return failures, pixels
 
 
 def _open(item: Item, args: argparse.Namespace) -> "Picture":

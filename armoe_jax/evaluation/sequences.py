@@ -40,6 +40,15 @@ def pairs_of_sequences(gt: Path, lq: Path) -> list[tuple[Path, Path]]:
     return match_stems(sequences_at(gt), sequences_at(lq)) if gt.is_dir() else [(gt, lq)]
 
 
+def count_frames(pairs: Iterable[tuple[Path, Path]], options: VideoOptions) -> int:
+    """Returns how many frames the coded sequences have, by the sizes of their files.
+
+    Raises:
+        ValueError: If one cannot be read; the file is named.
+    """
+    return sum(_open(coded, options).info.num_frames for _, coded in pairs)
+
+
 def evaluate_sequences(
     restore: Restore, pairs: Iterable[tuple[Path, Path]], options: VideoOptions
 ) -> dict[str, Any]:

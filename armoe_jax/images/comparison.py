@@ -4,18 +4,22 @@ from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
+from PIL.Image import Resampling
 
 from armoe_jax.ops.resize import resize_levels
 
 MAX_SIDE = 1024
 """Pixels that the longer side of a whole picture is reduced to, where it has more."""
 
-ZOOM_WIDTH, ZOOM_HEIGHT = 128, 64
-"""Pixels of the part that is shown enlarged."""
+ZOOM_WIDTH = 128
+"""Pixels, at most, that the enlarged part is wide where the picture is that wide; half as high."""
 
-_LABEL_HEIGHT, _GAP = 16, 4
-_BACKGROUND, _TEXT, _FRAME = (32, 32, 32), (240, 240, 240), (255, 64, 64)
+MIN_CELL = 256
+"""Pixels that each picture has room in, at least: less does not hold a label."""
+
+GAP = 8
+_PAPER, _TEXT, _FRAME = (255, 255, 255), (31, 35, 40), (255, 211, 61)
 
 
 def compare(pictures: Mapping[str, np.ndarray]) -> UInt8[np.ndarray, "h w 3"]:
@@ -30,28 +34,31 @@ def compare(pictures: Mapping[str, np.ndarray]) -> UInt8[np.ndarray, "h w 3"]:
     height, width = max(picture.shape[:2] for picture in pictures.values())
     shown = {label: _as_rgb(picture, height) for label, picture in pictures.items()}
     first, second = list(shown.values())[:2]
-    top, left, rows, columns = part = _most_different(first, second)
     scale = min(1.0, MAX_SIDE / max(height, width))
     whole = (max(round(width * scale), 1), max(round(height * scale), 1))
-    # Pixels are enlarged by a whole factor, so that each stays a square.
-    factor = max(whole[0] // columns, 1)
-    zoom = (columns * factor, rows * factor)
-    cell = max(whole[0], zoom[0])
-    sheet = Image.new(
-        "RGB",
-        ((cell + _GAP) * len(shown) - _GAP, _LABEL_HEIGHT + whole[1] + _GAP + zoom[1]),
-        _BACKGROUND,
-    )
+    cell = max(whole[0], MIN_CELL)
+    # Pixels are enlarged by a whole factor, so that each stays a square; what is left of the cell
+    # is filled by further columns.
+    factor = max(cell // min(ZOOM_WIDTH, width), 1)
+    columns = min(-(-cell // factor), width)
+    rows = min((columns + 1) // 2, height)
+    top, left = _most_different(first, second, rows, columns)
+    box = (left, top, left + columns, top + rows)
+    letters = max(16, cell // 32)
+    font, label_height = ImageFont.load_default(size=letters), 2 * letters
+    below = label_height + whole[1] + GAP
+    size = ((cell + GAP) * len(shown) - GAP, below + rows * factor)
+    sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (label, pixels) in enumerate(shown.items()):
-        x = number * (cell + _GAP)
-        draw.text((x + 2, 2), label, fill=_TEXT)
+        x = number * (cell + GAP)
+        draw.text((x, label_height // 2), label, fill=_TEXT, font=font, anchor="lm")
         picture = Image.fromarray(pixels)
-        sheet.paste(picture.resize(whole, Image.Resampling.BOX), (x, _LABEL_HEIGHT))
-        box = (left, top, left + columns, top + rows)
-        crop = picture.crop(box).resize(zoom, Image.Resampling.NEAREST)
-        sheet.paste(crop, (x, _LABEL_HEIGHT + whole[1] + _GAP))
-        _draw_frame(draw, part, scale, x)
+        crop = picture.crop(box).resize((columns * factor, rows * factor), Resampling.NEAREST)
+        sheet.paste(crop.crop((0, 0, min(cell, crop.width), crop.height)), (x, below))
+        framed = picture.resize(whole, Resampling.BOX)
+        _draw_frame(framed, [round(scale * edge) for edge in box])
+        sheet.paste(framed, (x, label_height))
     return np.asarray(sheet)
 
 
@@ -63,21 +70,19 @@ def _as_rgb(picture: np.ndarray, height: int) -> UInt8[np.ndarray, "h w 3"]:
     return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
 
 
-def _most_different(a: np.ndarray, b: np.ndarray) -> tuple[int, int, int, int]:
-    """Returns top, left, rows and columns of the part where two pictures differ most."""
+def _most_different(a: np.ndarray, b: np.ndarray, rows: int, columns: int) -> tuple[int, int]:
+    """Returns top and left of the part of that size in which two pictures differ most."""
     difference = np.abs(a.astype(np.int32) - b).sum(axis=2, dtype=np.int64)
-    rows, columns = min(ZOOM_HEIGHT, a.shape[0]), min(ZOOM_WIDTH, a.shape[1])
     # Sums over every such part, from a table of sums over all parts that begin at the corner.
     table = np.pad(difference, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     sums = table[rows:, columns:] - table[rows:, :-columns] - table[:-rows, columns:]
     sums += table[:-rows, :-columns]
     top, left = np.unravel_index(int(sums.argmax()), sums.shape)
-    return int(top), int(left), rows, columns
+    return int(top), int(left)
 
 
-def _draw_frame(
-    draw: ImageDraw.ImageDraw, part: tuple[int, int, int, int], scale: float, x: int
-) -> None:
-    top, left, rows, columns = (round(scale * value) for value in part)
-    corner = (x + left, _LABEL_HEIGHT + top)
-    draw.rectangle((*corner, corner[0] + columns, corner[1] + rows), outline=_FRAME)
+def _draw_frame(picture: Image.Image, box: list[int]) -> None:
+    """Draws a frame inside the edges left, top, right, bottom."""
+    left, top, right, bottom = box
+    corners = (left, top, max(right - 1, left), max(bottom - 1, top))
+    ImageDraw.Draw(picture).rectangle(corners, outline=_FRAME, width=2)

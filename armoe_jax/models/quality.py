@@ -104,12 +104,23 @@ def block_dct(image: Float[Array, "b h w"]) -> Float[Array, "b rows columns freq
 
 def _whole_blocks(image: Float[Array, "b h w"]) -> Float[Array, "b rows columns"]:
     h, w = (length if length < BLOCK else length // BLOCK * BLOCK for length in image.shape[1:])
-    missing = ((0, 0), (0, max(BLOCK - h, 0)), (0, max(BLOCK - w, 0)))
-    return jnp.pad(image[:, :h, :w], missing, mode="edge")
+    return _repeat_last(image[:, :h, :w], max(BLOCK - h, 0), max(BLOCK - w, 0))
 
 
 def _halved(image: Float[Array, "b h w"]) -> Float[Array, "b rows columns"]:
     """Returns means of 2x2 pixels; a last odd row or column counts twice."""
     h, w = image.shape[1:]
-    even = jnp.pad(image, ((0, 0), (0, h % 2), (0, w % 2)), mode="edge")
+    even = _repeat_last(image, h % 2, w % 2)
     return even.reshape(-1, (h + 1) // 2, 2, (w + 1) // 2, 2).mean(axis=(2, 4))
+
+
+def _repeat_last(
+    image: Float[Array, "b h w"], rows: int, columns: int
+) -> Float[Array, "b height width"]:
+    """Adds rows and columns equal to the last ones; none leaves no empty part in the program."""
+    for axis, count in ((1, rows), (2, columns)):
+        if count:
+            missing = [(0, 0)] * 3
+            missing[axis] = (0, count)
+            image = jnp.pad(image, missing, mode="edge")
+    return image

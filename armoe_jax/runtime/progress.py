@@ -35,6 +35,7 @@ class Progress:
         self._images_per_unit = images_per_unit
         self._enabled = enabled
         self._done = self._first = initial
+        self._pixels = 0
         self._start = self._last_line = time.monotonic()
         self._bar = None
         if enabled and sys.stderr.isatty():
@@ -57,7 +58,7 @@ class Progress:
     def restart_clock(self) -> None:
         """Leaves out of the rate what took its time until now, such as compilation."""
         self._start = self._last_line = time.monotonic()
-        self._first = self._done
+        self._first, self._pixels = self._done, 0
 
     def set_total(self, total: int) -> None:
         """Sets how much there is, where that is known only after the beginning."""
@@ -65,18 +66,20 @@ class Progress:
         if self._bar is not None:
             self._bar.reset(total)
 
-    def advance(self, count: int = 1, note: str = "") -> None:
+    def advance(self, count: int = 1, note: str = "", *, pixels: int = 0) -> None:
         """Counts more as finished.
 
         Args:
             count: How many.
             note: What to show beside it, such as a loss.
+            pixels: Height times width of what was finished, in sum; for a rate in megapixels.
         """
         self._done += count
+        self._pixels += pixels
         if not self._enabled:
             return
         if self._bar is not None:
-            shown = ", ".join(filter(None, [self._images(), note]))
+            shown = ", ".join(filter(None, [self._images(), self._megapixels(), note]))
             self._bar.set_postfix_str(shown, refresh=False)
             self._bar.update(count)
             return
@@ -90,6 +93,7 @@ class Progress:
         parts = [
             f"{self._what}: {self._done}{of} {self._unit}s",
             self._images() or f"{rate:.2f} {self._unit}s/s",
+            self._megapixels(),
             f"{format_seconds((self._total - self._done) / rate)} left" if self._total else "",
             note,
         ]
@@ -97,14 +101,20 @@ class Progress:
 
     def _rate(self) -> float:
         """Returns how many a second."""
-        elapsed = time.monotonic() - self._start
-        return max(self._done - self._first, 1) / max(elapsed, 1e-9)
+        return max(self._done - self._first, 1) / self._elapsed()
+
+    def _elapsed(self) -> float:
+        return max(time.monotonic() - self._start, 1e-9)
 
     def _images(self) -> str:
         """Returns the rate in images, where something else is counted."""
         if self._images_per_unit is None:
             return ""
         return f"{self._rate() * self._images_per_unit:.1f} images/s"
+
+    def _megapixels(self) -> str:
+        """Returns the rate in megapixels, where pixels are counted."""
+        return f"{self._pixels / 1e6 / self._elapsed():.3g} MP/s" if self._pixels else ""
 
 
 def format_seconds(seconds: float) -> str:

@@ -127,6 +127,7 @@ def _open_sink(
 def _run(source: Any, sink: Any, restorer: Restore, *, progress: bool, depth: int) -> None:
     total = source.info.num_frames or None
     bar = Progress(total, f"restoring {sink.path.name}", "frame", enabled=progress)
+    pixels = source.info.format.width * source.info.format.height
 
     def transform(item: Any) -> Any:
         if not isinstance(item, Picture):
@@ -136,7 +137,7 @@ def _run(source: Any, sink: Any, restorer: Restore, *, progress: bool, depth: in
     def consume(item: Any) -> None:
         if isinstance(item, Picture):
             sink.write(item)
-            bar.advance()
+            bar.advance(pixels=pixels)
         else:
             sink.mux(item)
 

@@ -293,8 +293,9 @@ def test_comparisons_lie_beside_the_results(tmp_path, checkpoint, capsys):
     arguments = (tmp_path / "a.png", "-o", tmp_path / "b.png", "--checkpoint", checkpoint)
     assert run(*arguments, "--compare") == 0
     assert f"to look at: {tmp_path / 'b_compare.png'}" in capsys.readouterr().out
-    # Labels (16 rows), both pictures of 16x12, a gap of 4, and both again.
-    assert read_image(tmp_path / "b_compare.png").pixels.shape == (16 + 12 + 4 + 12, 2 * 16 + 4, 3)
+    # Labels (32 rows), both pictures of 16x12, a gap of 8, and the parts of 16x8, 16-fold.
+    shape = (32 + 12 + 8 + 16 * 8, 2 * 256 + 8, 3)
+    assert read_image(tmp_path / "b_compare.png").pixels.shape == shape
     (tmp_path / "b.png").unlink()
     assert run(*arguments, "--compare") == 1
     assert "b_compare.png exists; give --overwrite" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Lines of progress in a log, and the bar on a terminal."""
 
 import io
+import re
 import sys
 
 import pytest
@@ -48,6 +49,16 @@ def test_training_counts_steps_from_where_it_was_and_shows_images(clock, lines):
     assert lines == ["training: 94 of 100 steps, 0.8 images/s, 1:00 left, loss 0.5"]
 
 
+def test_rate_in_megapixels(clock, lines):
+    shown = Progress(4, "restoring")
+    clock[0] += 1000  # compilation
+    shown.advance(pixels=99_000_000)
+    shown.restart_clock()
+    clock[0] += 40
+    shown.advance(2, pixels=5_000_000)
+    assert lines[-1] == "restoring: 3 of 4 images, 0.05 images/s, 0.125 MP/s, 0:20 left"
+
+
 def test_total_that_is_not_known_at_first(clock, lines):
     shown = Progress(None, "coding", "frame")
     clock[0] += 30
@@ -73,10 +84,10 @@ def test_bar_on_a_terminal(monkeypatch, lines):
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
     with Progress(2, "training", "step", images_per_unit=8) as shown:
-        shown.advance(2, note="loss 0.5")
+        shown.advance(2, note="loss 0.5", pixels=10)
     assert "training: 100%" in terminal.getvalue()
     assert "2/2" in terminal.getvalue()
-    assert "images/s, loss 0.5" in terminal.getvalue()
+    assert re.search(r"[0-9] images/s, [0-9.e+-]+ MP/s, loss 0.5", terminal.getvalue())
     assert lines == []
 
 
