@@ -21,6 +21,7 @@ from armoe_jax.benchmark.machine import peak_memory_bytes, reset_peak_memory
 from armoe_jax.convert import rules_of
 from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.models import AnyConfig, Network
+from armoe_jax.models.build import execution_defaults
 from armoe_jax.models.routing import count_choices
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.restore import Restorer
@@ -29,9 +30,6 @@ from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
 from armoe_jax.training.objectives import StepOptions, batch_shapes
 from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
-
-WARM_UP = 1
-"""Runs before the measured ones."""
 
 MATMUL_SIZE = 2048
 """Side of the matrices whose product is the yardstick."""
@@ -83,6 +81,8 @@ class Measurement:
         seconds_min: Shortest run.
         seconds_max: Longest run.
         repeats: Number of runs.
+        unit_seconds: Median of as many products of square float32 matrices of MATMUL_SIZE, one
+            after each run: what else the machine does delays both.
         lower_seconds: Tracing and lowering the program; None with tiles: see `compile_seconds`.
         compile_seconds: XLA's work on it; with tiles, all work on all programs.
         computed_pixels: Pixels that the network sees: with tiles, more than the images have.
@@ -100,6 +100,7 @@ class Measurement:
     seconds_min: float
     seconds_max: float
     repeats: int
+    unit_seconds: float
     lower_seconds: float | None
     compile_seconds: float
     computed_pixels: int
@@ -162,10 +163,12 @@ def measure_restoring(model: Network, case: Case, *, repeats: int) -> Measuremen
         ValueError: An expert is forced, or tiles of this size and overlap cannot be laid.
     """
     config = model.config
-    if case.expert is not None or not model.scan or case.tile is None or case.overlap is None:
+    scan = execution_defaults(config)["scan"]
+    as_restored = case.expert is None and model.scan == scan
+    if not as_restored or case.tile is None or case.overlap is None:
         raise ValueError(
             f"expert={case.expert}, scan={model.scan}, tile={case.tile}, overlap={case.overlap}: a "
-            "restorer lets gates choose, scans over blocks, and needs a tile and an overlap"
+            f"restorer lets gates choose, has scan={scan}, and needs a tile and an overlap"
         )
     restorer = Restorer(
         config,
@@ -227,9 +230,7 @@ def measure_training(
     return _measure(prepared, step, repeats, _pixels(case))
 
 
-def make_row(
-    case: Case, measured: Measurement, config: AnyConfig, matmul_rate: float
-) -> dict[str, Any]:
+def make_row(case: Case, measured: Measurement, config: AnyConfig) -> dict[str, Any]:
     """Returns one row of a report: the case, what was measured, and what follows from it.
 
     Useful work is that of whole images: what tiles compute twice does not count. Megapixels are
@@ -239,39 +240,42 @@ def make_row(
         case: What was measured.
         measured: What came out.
         config: The network's architecture.
-        matmul_rate: Floating-point operations per second that the machine reaches.
     """
     flops = case.batch * useful_flops(config, case.height, case.width)
     if case.mode == "train":
         flops *= TRAINING_FACTOR
-    rate = flops / measured.seconds
+    rate, unit_rate = flops / measured.seconds, 2 * MATMUL_SIZE**3 / measured.unit_seconds
+    per_megapixel = measured.seconds / _pixels(case) * 1e6
     return {
         **dataclasses.asdict(case),
         **dataclasses.asdict(measured),
         "images_per_second": case.batch / measured.seconds,
-        "seconds_per_megapixel": measured.seconds / _pixels(case) * 1e6,
+        "seconds_per_megapixel": per_megapixel,
+        "units_per_megapixel": per_megapixel / measured.unit_seconds,
         "seconds_per_computed_megapixel": measured.seconds / measured.computed_pixels * 1e6,
         "useful_gflop": flops / 1e9,
         "gflop_per_second": rate / 1e9,
-        "share_of_matmul": rate / matmul_rate,
+        "matmul_gflop_per_second": unit_rate / 1e9,
+        "share_of_matmul": rate / unit_rate,
     }
 
 
-def matmul_rate(size: int = MATMUL_SIZE, *, repeats: int = 15) -> float:
-    """Returns floating-point operations per second of a float32 product of square matrices.
+def matrix_product(size: int) -> Callable[[], jax.Array]:
+    """Returns a function that multiplies square float32 matrices, compiled and run once.
 
     At JAX's default precision, which on some accelerators is below float32.
     """
     x = jnp.asarray(np.random.default_rng(0).standard_normal((size, size), np.float32))
     product = jax.jit(jnp.matmul).lower(x, x).compile()
-    return 2 * size**3 / statistics.median(time_runs(lambda: product(x, x), repeats))
+    jax.block_until_ready(product(x, x))
+    return lambda: product(x, x)
 
 
-def time_runs(run: Callable[[], Any], repeats: int) -> list[float]:
-    """Returns the seconds that each of `repeats` runs takes, after a warm-up.
+def time_in_turns(runs: Sequence[Callable[[], Any]], repeats: int) -> list[list[float]]:
+    """Returns the seconds of each run of each function; they take turns.
 
     Args:
-        run: Returns arrays; each run ends when they are computed.
+        runs: Return arrays; each run ends when they are computed.
         repeats: 1 or more.
 
     Raises:
@@ -279,12 +283,13 @@ def time_runs(run: Callable[[], Any], repeats: int) -> list[float]:
     """
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; it must be 1 or more")
-    seconds = []
-    for _ in range(WARM_UP + repeats):
-        start = time.perf_counter()
-        jax.block_until_ready(run())
-        seconds.append(time.perf_counter() - start)
-    return seconds[WARM_UP:]
+    seconds: list[list[float]] = [[] for _ in runs]
+    for _ in range(repeats):
+        for run, taken in zip(runs, seconds, strict=True):
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            taken.append(time.perf_counter() - start)
+    return seconds
 
 
 def random_variables(config: AnyConfig, seed: int = 0) -> dict[str, Any]:
@@ -336,8 +341,9 @@ def _measure(
     prepared: _Prepared, run: Callable[[], Any], repeats: int, computed_pixels: int
 ) -> Measurement:
     can_tell = reset_peak_memory()
-    seconds = time_runs(run, repeats)
+    jax.block_until_ready(run())  # warm-up; all runs take the same memory
     peak = peak_memory_bytes()
+    seconds, units = time_in_turns([run, matrix_product(MATMUL_SIZE)], repeats)
     analyses: list[Any] = [program.memory_analysis() for program in prepared.programs]
     analysis = max(analyses, key=lambda one: one.temp_size_in_bytes)
     device_stats = jax.devices()[0].memory_stats() or {}
@@ -346,6 +352,7 @@ def _measure(
         seconds_min=min(seconds),
         seconds_max=max(seconds),
         repeats=repeats,
+        unit_seconds=statistics.median(units),
         lower_seconds=prepared.lower_seconds,
         compile_seconds=prepared.compile_seconds,
         computed_pixels=computed_pixels,

@@ -26,8 +26,9 @@ RATIOS = {
 GIB = 2**30
 
 HEADER = (
-    "| case | seconds (min to max) | s/megapixel | images/s | GFLOP/s | share of matmul | lower s "
-    "| compile s | XLA temp GiB | peak GiB |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| case | seconds (min to max) | s/megapixel | products/megapixel | images/s | GFLOP/s "
+    "| share of matmul | lower s | compile s | XLA temp GiB | peak GiB |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
@@ -58,6 +59,7 @@ def format_row(row: Row) -> str:
         describe_case(row),
         f"{row['seconds']:.3g} ({row['seconds_min']:.3g} to {row['seconds_max']:.3g})",
         f"{row['seconds_per_megapixel']:.3g}",
+        f"{row['units_per_megapixel']:.3g}",
         f"{row['images_per_second']:.3g}",
         f"{row['gflop_per_second']:.0f}",
         f"{row['share_of_matmul']:.1%}",

@@ -119,17 +119,16 @@ def _run_network(args: argparse.Namespace) -> int:
     cases = _cases(args, config, _model(args, config))
     # This process leaves the device to those that measure.
     call = run_in_fresh_process if args.fresh_process else _call
-    machine, rate = call(_measure_machine)
+    machine = call(_describe_machine)
     side = measure.MATMUL_SIZE
-    _say(f"product of {side}x{side} float32 matrices: {rate / 1e9:.0f} GFLOP/s\n\n{HEADER}")
+    _say(f"products: of {side}x{side} float32 matrices, in turns with the runs\n\n{HEADER}")
     report: dict[str, Any] = {
         "machine": machine,
-        "matmul_gflop_per_second": rate / 1e9,
         "fresh_process": args.fresh_process,
         "rows": [],
     }
     for case in cases:
-        row = call(_measure_row, args, case, rate)
+        row = call(_measure_row, args, case)
         report["rows"].append(row)
         _say(format_row(row))
         if args.json:
@@ -167,15 +166,14 @@ def _call(function: Callable[..., Any], *args: Any) -> Any:
     return function(*args)
 
 
-def _measure_machine() -> tuple[dict[str, Any], float]:
-    """Returns what the machine is, and how many float32 operations a second it reaches."""
-    from armoe_jax.benchmark import machine, measure
+def _describe_machine() -> dict[str, Any]:
+    """Returns what the machine is; of a fresh process: this one is not to load JAX's devices."""
+    from armoe_jax.benchmark import machine
 
-    with _no_compilation_cache():
-        return machine.describe_machine(), measure.matmul_rate()
+    return machine.describe_machine()
 
 
-def _measure_row(args: argparse.Namespace, case: Any, matmul_rate: float) -> dict[str, Any]:
+def _measure_row(args: argparse.Namespace, case: Any) -> dict[str, Any]:
     from armoe_jax.benchmark import measure
 
     config = _config(args)
@@ -192,7 +190,7 @@ def _measure_row(args: argparse.Namespace, case: Any, matmul_rate: float) -> dic
             measured = measure.measure_inference(model, case, repeats=args.repeats)
         else:
             measured = measure.measure_restoring(model, case, repeats=args.repeats)
-    return measure.make_row(case, measured, model.config, matmul_rate)
+    return measure.make_row(case, measured, model.config)
 
 
 def _model(args: argparse.Namespace, config: Any) -> Any:

@@ -1,7 +1,4 @@
 import dataclasses
-import functools
-import itertools
-import math
 
 import jax
 import numpy as np
@@ -17,8 +14,7 @@ TINY = ARMoEConfig(
 
 @pytest.fixture
 def small_yardstick(monkeypatch):
-    rate = functools.partial(measure.matmul_rate, 64, repeats=1)
-    monkeypatch.setattr(measure, "matmul_rate", rate)
+    monkeypatch.setattr(measure, "MATMUL_SIZE", 64)
 
 
 @pytest.mark.parametrize("experts", [(), ("swt",), ("dct", "fft", "haar", "swt")])
@@ -32,34 +28,35 @@ def test_random_variables_have_the_networks_shapes(experts, upsampler):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(actual))
 
 
-def test_runs_are_counted_and_the_warm_up_is_not():
-    calls = itertools.count()
-    seconds = measure.time_runs(lambda: next(calls), 3)
-    assert len(seconds) == 3
-    assert next(calls) == 3 + measure.WARM_UP
+def test_runs_take_turns():
+    calls = []
+    runs = [lambda name=name: calls.append(name) for name in "ab"]
+    seconds = measure.time_in_turns(runs, 3)
+    assert "".join(calls) == "ababab"
+    assert [len(of_one) for of_one in seconds] == [3, 3]
+    with pytest.raises(ValueError, match="repeats is 0"):
+        measure.time_in_turns(runs, 0)
 
 
 def test_a_row_follows_from_its_measurement():
     measured = measure.Measurement(
-        seconds=0.5, seconds_min=0.4, seconds_max=0.9, repeats=3, lower_seconds=1.0,
-        compile_seconds=2.0, computed_pixels=131_072, temp_bytes=1, argument_bytes=2,
-        output_bytes=3, peak_memory_bytes=4, run_peak_bytes=None,
+        seconds=0.5, seconds_min=0.4, seconds_max=0.9, repeats=3, unit_seconds=2**34 / 3e13,
+        lower_seconds=1.0, compile_seconds=2.0, computed_pixels=131_072, temp_bytes=1,
+        argument_bytes=2, output_bytes=3, peak_memory_bytes=4, run_peak_bytes=None,
         device_peak_bytes=None, expert_counts=None,
     )  # fmt: skip
     case = measure.Case("car", "train", 128, 128, batch=4)
-    row = measure.make_row(case, measured, VARIANTS["car"], matmul_rate=3e13)
+    row = measure.make_row(case, measured, VARIANTS["car"])
     # A training step: 3 * 4 images * 683.73 GFLOP = 8,204.7 GFLOP in half a second.
     assert row["images_per_second"] == 8.0
     # 4 * 128 * 128 = 65,536 pixels, of which each is computed twice.
     assert row["seconds_per_megapixel"] == pytest.approx(7.62939, abs=1e-5)
     assert row["seconds_per_computed_megapixel"] == pytest.approx(3.81470, abs=1e-5)
+    # A product of 2048 * 2048 takes 2**34 operations, at 3e13 a second 0.57266 ms.
+    assert row["units_per_megapixel"] == pytest.approx(13_322.6, abs=0.5)
     assert row["useful_gflop"] == pytest.approx(8204.7, abs=0.1)
     assert row["gflop_per_second"] == pytest.approx(16409.5, abs=0.1)
     assert row["share_of_matmul"] == pytest.approx(0.54698, abs=1e-4)
-
-
-def test_the_machines_rate_is_positive():
-    assert 0 < measure.matmul_rate(64, repeats=1) < math.inf
 
 
 def test_a_forced_expert_runs_in_every_block():
@@ -67,6 +64,17 @@ def test_a_forced_expert_runs_in_every_block():
     measured = measure.measure_inference(build_model(TINY), case, repeats=1)
     # Two blocks, two images.
     assert measured.expert_counts == {"dct": 0, "fft": 0, "haar": 4, "swt": 0}
+
+
+@pytest.mark.parametrize("variant", ["armoe_w_small", "light_sr_x2"])
+def test_any_network_is_measured_as_it_restores(variant, monkeypatch):
+    """Networks of the windowed kind are not scanned by default, released ones are."""
+    config = VARIANTS[variant]
+    small = {"embed_dim": 4, "expert_dim": 4} if variant.startswith("armoe_w") else {"depth": (1,)}
+    config = dataclasses.replace(config, **small)
+    monkeypatch.setattr(measure, "MATMUL_SIZE", 8)
+    case = measure.Case(variant, "infer", 16, 16, batch=1, tile="none", overlap=0)
+    assert measure.measure_restoring(build_model(config), case, repeats=1).seconds > 0
 
 
 def test_restoring_needs_a_tile():
