@@ -33,6 +33,7 @@ from configs import base
 Changes = dict[str, Any]
 
 TRAINING: Changes = {
+    "model.depth": 4,
     "data.cache": "memory",
     "data.patch_size": 64,
     "train.loss": "psnr",

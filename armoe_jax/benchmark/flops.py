@@ -3,6 +3,7 @@
 XLA's own analysis cannot serve: it counts the body of a scan once.
 """
 
+from armoe_jax.experts import FRAMES
 from armoe_jax.models.armoe import TAIL_DIM
 from armoe_jax.models.build import AnyConfig
 from armoe_jax.models.config import ARMoEConfig
@@ -19,8 +20,9 @@ def useful_flops(config: AnyConfig, height: int, width: int) -> int:
     """Returns what restoring one image takes, 2 a multiply-add: its products and convolutions.
 
     Not counted, so that shares of a machine's rate that follow from this are at the low end: the
-    experts (the gate decides which run, and each has several forms), the gates, position biases,
-    norms, activations, and the bicubic of a global skip.
+    released experts (the gate decides which run, and each has several forms; of windowed ones all
+    windows count as sent to the cheapest), the gates, position biases, norms, activations, and the
+    bicubic of a global skip.
 
     Args:
         config: Architecture.
@@ -54,11 +56,13 @@ def block_madds(config: ARMoEConfig) -> int:
 
 
 def _windowed_madds(config: ARMoEWConfig) -> int:
-    """Returns the multiply-adds of a network of convolutions for one pixel, without its experts."""
+    """Returns the multiply-adds of convolutions, and of the cheapest experts, for one pixel."""
     c, ends = config.embed_dim, config.in_chans * config.stride**2
-    convolutions = conv_madds(ends, c) + conv_madds(c, ends)
-    convolutions += config.depth * config.pairs * 2 * conv_madds(c, c)
-    return convolutions // config.stride**2
+    frames = [FRAMES[name](config.window).matrix.shape[0] for name in config.experts]
+    rows = min(frames, default=0)  # coefficients of a window
+    experts = 2 * rows * c + 2 * c * config.expert_dim * rows // config.window**2
+    blocks = config.depth * (config.pairs * 2 * conv_madds(c, c) + experts)
+    return (conv_madds(ends, c) + conv_madds(c, ends) + blocks) // config.stride**2
 
 
 def conv_madds(fan_in: int, out: int, side: int = 3) -> int:

@@ -42,8 +42,9 @@ def windowed_rules(config: ARMoEWConfig) -> tuple[Rule, ...]:
 def detect_windowed(tensors: Mapping[str, np.ndarray], given: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the fields that names and shapes show; given ones must not contradict them.
 
-    They do not show `route`, the order of the experts (that of FRAMES is assumed) and the values of
-    `quality_range`, which must be given for networks that have one.
+    They do not show `route`, the order of the experts (that of FRAMES is assumed), `share_mixings`
+    where "swt" is alone, which then changes nothing, and the values of `quality_range`, which must
+    be given for networks that have one.
 
     Raises:
         ValueError: A tensor is missing or misshapen, a given field contradicts the tensors, or
@@ -86,9 +87,12 @@ def _mixture(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:
     experts = tuple(name for name in FRAMES if f"{prefix}.{name}.mix_in" in tensors)
     fields: dict[str, Any] = {"experts": experts}
     for name in experts:
-        bands, _, fields["expert_dim"] = _shape(tensors, f"{prefix}.{name}.mix_in", 3)
+        mixings, _, _ = _shape(tensors, f"{prefix}.{name}.mix_in", 3)
+        bands, fields["expert_dim"] = _shape(tensors, f"{prefix}.{name}.threshold", 2)
+        fields["adapt_experts"] = f"{prefix}.{name}.threshold_slope" in tensors
         if name != "swt":  # a separable transform has a band for each pixel of the window
             fields["window"] = round(bands**0.5)
+            fields["share_mixings"] = mixings < bands
     return fields
 
 

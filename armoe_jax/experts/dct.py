@@ -1,5 +1,6 @@
 """Expert 0: decay of the discrete cosine spectrum."""
 
+import numpy as np
 from jaxtyping import Array, Float
 
 from armoe_jax.experts.base import Expert, ExpertInputs
@@ -17,4 +18,4 @@ class DCT(Expert):
 
 def frame(size: int) -> Frame:
     """Returns the two-dimensional DCT-II of a window: one band a frequency."""
-    return separable_frame(dct_basis(size))
+    return separable_frame(dct_basis(size, np.float64))

@@ -21,4 +21,4 @@ class FFT(Expert):
 
 def frame(size: int) -> Frame:
     """Returns the real Fourier transform of a window, of rows and columns: one band a product."""
-    return separable_frame(fourier_basis(size))
+    return separable_frame(fourier_basis(size), [(row + 1) // 2 for row in range(size)])

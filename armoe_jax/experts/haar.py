@@ -20,4 +20,4 @@ class Haar(Expert):
 
 def frame(size: int) -> Frame:
     """Returns the Haar wavelet transform of a window with all levels: one band a coefficient."""
-    return separable_frame(haar_basis(size))
+    return separable_frame(haar_basis(size), [row.bit_length() for row in range(size)])

@@ -113,6 +113,8 @@ class WindowedBlock(nn.Module):
         mixture = WindowedMixture(
             experts=c.experts,
             expert_dim=c.expert_dim,
+            share_mixings=c.share_mixings,
+            adapt=c.adapt_experts,
             window=c.window,
             route=c.route,
             dispatch=run.dispatch,

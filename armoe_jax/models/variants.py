@@ -25,12 +25,19 @@ VARIANTS: dict[str, AnyConfig] = {
         upsampler="lightSR",
         split_size=(8, 32),
     ),
-    # For CPUs: full resolution; 0.15 M parameters and 150 kMAC a pixel without experts.
+    # For CPUs: full resolution.
     "armoe_w_small": ARMoEWConfig(
-        embed_dim=32, depth=4, pairs=2, expert_dim=32, experts=("dct",), grid=8
+        embed_dim=32, depth=3, pairs=2, expert_dim=32, experts=("dct",), share_mixings=True, grid=8
     ),
     # For accelerators: half resolution.
     "armoe_w_base": ARMoEWConfig(
-        embed_dim=64, depth=8, pairs=1, expert_dim=64, stride=2, experts=("dct", "haar"), grid=16
+        embed_dim=64,
+        depth=8,
+        pairs=1,
+        expert_dim=64,
+        stride=2,
+        experts=("dct", "haar"),
+        share_mixings=True,
+        grid=16,
     ),
 }

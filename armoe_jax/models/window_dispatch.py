@@ -1,7 +1,7 @@
 """Dispatch of windows: runs the experts that they chose. Decides nothing.
 
-Axes as in `windowed_mixture`. Experts are functions of windows "p n c" that look at each window by
-itself, and trees of their parameters, too (`jax.tree_util.Partial`).
+Axes as in `windowed_mixture`. Experts are functions of windows, which they look at one by one, and
+of what is told of the images; and trees of their parameters, too (`jax.tree_util.Partial`).
 """
 
 import functools
@@ -14,7 +14,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from armoe_jax.ops.platform import num_devices
 
-WindowExpert = Callable[[Float[Array, "p n c"]], Float[Array, "p n c"]]
+Told = Float[Array, " b"] | None
+"""One number an image, such as its coding quality; None where nothing is known."""
+
+WindowExpert = Callable[[Float[Array, "p b n c"], Told], Float[Array, "p b n c"]]
 
 BLOCK = 64
 """Windows of one expert that run together at inference."""
@@ -23,13 +26,12 @@ BLOCK = 64
 def weighted(
     experts: Sequence[WindowExpert],
     windows: Float[Array, "p b n c"],
+    told: Told,
     weights: Float[Array, "b n e"],
 ) -> Float[Array, "p b n c"]:
     """Runs every expert on every window and adds the results with weights."""
-    p, b, n, c = windows.shape
-    flat = windows.reshape(p, -1, c)
     parts = [
-        expert(flat).reshape(p, b, n, c) * weights[None, ..., i, None].astype(windows.dtype)
+        expert(windows, told) * weights[None, ..., i, None].astype(windows.dtype)
         for i, expert in enumerate(experts)
     ]
     return functools.reduce(jnp.add, parts)
@@ -38,6 +40,7 @@ def weighted(
 def by_slots(
     experts: Sequence[WindowExpert],
     windows: Float[Array, "p b n c"],
+    told: Told,
     expert_index: Int[Array, "b n"],
     slots: int,
 ) -> tuple[Float[Array, "p b n c"], Bool[Array, "b n"]]:
@@ -49,17 +52,15 @@ def by_slots(
     Returns:
         The results, 0 for windows that found their expert full, and which those are.
     """
-    p, b, n, c = windows.shape
     results = jnp.zeros_like(windows)
-    served = jnp.zeros((b, n), bool)
+    served = jnp.zeros(windows.shape[1:3], bool)
     for i, expert in enumerate(experts):
         chosen = expert_index == i
         rank = jnp.cumsum(chosen, axis=1) - 1
         taken = chosen & (rank < slots)
         places = jnp.arange(slots).reshape(1, 1, -1)
         move = (taken[..., None] & (rank[..., None] == places)).astype(windows.dtype)  # b n k
-        inputs = jnp.einsum("bnk,pbnc->pbkc", move, windows).reshape(p, -1, c)
-        outputs = expert(inputs).reshape(p, b, slots, c)
+        outputs = expert(jnp.einsum("bnk,pbnc->pbkc", move, windows), told)
         results = results + jnp.einsum("bnk,pbkc->pbnc", move, outputs)
         served = served | taken
     return results, ~served
@@ -68,6 +69,7 @@ def by_slots(
 def by_blocks(
     experts: Sequence[WindowExpert],
     windows: Float[Array, "p b n c"],
+    told: Told,
     expert_index: Int[Array, "b n"],
 ) -> Float[Array, "p b n c"]:
     """Runs only the chosen expert of each window; none is dropped. For inference.
@@ -78,45 +80,49 @@ def by_blocks(
     """
     devices = num_devices()
     if devices == 1 or windows.shape[1] % devices:
-        return _image_by_image(experts, windows, expert_index)
+        return _image_by_image(experts, windows, told, expert_index)
     axes = jax.sharding.get_abstract_mesh().axis_names
     whole, images = PartitionSpec(), PartitionSpec(None, axes)
     local = jax.shard_map(
         _image_by_image,
-        in_specs=(whole, images, PartitionSpec(axes)),
+        in_specs=(whole, images, PartitionSpec(axes), PartitionSpec(axes)),
         out_specs=images,
         check_vma=False,
     )
-    return local(list(experts), windows, expert_index)
+    return local(list(experts), windows, told, expert_index)
 
 
 def _image_by_image(
     experts: Sequence[WindowExpert],
     windows: Float[Array, "p b n c"],
+    told: Told,
     expert_index: Int[Array, "b n"],
 ) -> Float[Array, "p b n c"]:
     if windows.shape[1] == 1:
-        return _in_blocks(experts, windows[:, 0], expert_index[0])[:, None]
+        return _in_blocks(experts, windows, told, expert_index)
 
-    def run(_: None, image: tuple[Array, Array]) -> tuple[None, Array]:
-        return None, _in_blocks(experts, *image)
+    def run(_: None, image: tuple[Array, Told, Array]) -> tuple[None, Array]:
+        windows, told, index = image
+        return None, _in_blocks(experts, windows.swapaxes(0, 1), told, index)[:, 0]
 
-    _, results = jax.lax.scan(run, None, (windows.swapaxes(0, 1), expert_index))
+    singly = jax.tree.map(lambda x: x[:, None], (windows.swapaxes(0, 1), told, expert_index))
+    _, results = jax.lax.scan(run, None, singly)
     return results.swapaxes(0, 1)
 
 
 def _in_blocks(
     experts: Sequence[WindowExpert],
-    windows: Float[Array, "p n c"],
-    expert_index: Int[Array, " n"],
-) -> Float[Array, "p n c"]:
-    block_expert, members = _plan(expert_index, len(experts))
+    windows: Float[Array, "p 1 n c"],
+    told: Float[Array, " 1"] | None,
+    expert_index: Int[Array, "1 n"],
+) -> Float[Array, "p 1 n c"]:
+    block_expert, members = _plan(expert_index[0], len(experts))
 
     def run(results: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
         expert, members = block
-        taken = jnp.take(windows, members, axis=1, mode="clip")
-        result = jax.lax.switch(expert, list(experts), taken)
-        return results.at[:, members].set(result, mode="drop", unique_indices=True), None
+        taken = jnp.take(windows, members, axis=2, mode="clip")
+        result = jax.lax.switch(expert, list(experts), taken, told)
+        return results.at[:, :, members].set(result, mode="drop", unique_indices=True), None
 
     results, _ = jax.lax.scan(run, jnp.zeros_like(windows), (block_expert, members))
     return results

@@ -27,6 +27,10 @@ class ARMoEWConfig:
             (1) or at half (2).
         experts: Experts to choose from; () leaves the mixtures out.
         expert_dim: Channels between an expert's two mixings.
+        share_mixings: Whether an expert's bands of about one frequency (a shell of its frame) share
+            their mixings; otherwise each band has its own, an eightfold of parameters.
+        adapt_experts: Whether thresholds and gains of the experts' bands follow the coding quality;
+            needs `quality_range`.
         window: Side of the mixture's windows in positions, a power of two.
         route: Whether each window chooses its expert, or each image.
         quality_range: Mildest and strongest coding that the network tells apart, such as QPs
@@ -45,6 +49,8 @@ class ARMoEWConfig:
     stride: int = 1
     experts: tuple[str, ...] = ("dct", "fft", "haar", "swt")
     expert_dim: int = 32
+    share_mixings: bool = False
+    adapt_experts: bool = False
     window: int = 8
     route: str = "window"
     quality_range: tuple[float, ...] = ()
@@ -118,6 +124,12 @@ def _check(c: ARMoEWConfig) -> None:
         "interval_head",
         c.interval_head,
         "False without a quality_range: the head depends on the steps",
+    )
+    require(
+        not c.adapt_experts or len(ends) == 2,
+        "adapt_experts",
+        c.adapt_experts,
+        "False without a quality_range to follow",
     )
     # Tiles start at multiples of the largest of these; powers of two nest, so that all meet there.
     grids = (0, *powers, 64)

@@ -1,7 +1,7 @@
 """A mixture of frequency experts that each window chooses from.
 
-Axes: p pixels of a window, b images, n windows of an image, c channels, e experts, k slots, g bands
-of a frame, m channels between an expert's two mixings.
+Axes: p pixels of a window, b images, n windows of an image, c channels, e experts, k slots or
+shells, g bands of a frame, m channels between an expert's two mixings.
 """
 
 import functools
@@ -37,34 +37,67 @@ class FrequencyExpert(nn.Module):
     Attributes:
         frame: The transform of windows.
         width: Channels m between the two mixings.
+        share: Whether the bands of a shell share their mixings.
+        adapt: Whether thresholds and gains of bands follow the coding quality.
         dtype: Precision of matrix operands.
     """
 
     frame: Frame
     width: int
+    share: bool = False
+    adapt: bool = False
     dtype: str = "float32"
 
     @nn.compact
-    def __call__(self, windows: Float[Array, "p n c"]) -> Float[Array, "p n c"]:
+    def __call__(
+        self, windows: Float[Array, "p b n c"], position: Float[Array, " b"] | None = None
+    ) -> Float[Array, "p b n c"]:
         """Returns what to add to windows, each by itself.
 
         Args:
             windows: Normalised features.
+            position: Coding quality of each image, -1 for the mildest and 1 for the strongest.
         """
-        p, n, c = windows.shape
+        p, b, n, c = windows.shape
         bands, m = self.frame.num_bands, self.width
-        mix_in = self.param("mix_in", _near_identity, (bands, c, m))
-        bias = self.param("threshold", nn.initializers.constant(FIRST_THRESHOLD), (bands, m))
-        mix_out = self.param("mix_out", nn.initializers.normal(START * m**-0.5), (bands, m, c))
+        mixings = self.frame.num_shells if self.share else bands
+        mix_in = self.param("mix_in", _near_identity, (mixings, c, m))
+        spread = nn.initializers.normal(START * m**-0.5)
+        mix_out = self.param("mix_out", spread, (mixings, m, c))
+        mix_in, mix_out = (self._by_band(jnp.asarray(x, self.dtype)) for x in (mix_in, mix_out))
         matrix = jnp.asarray(self.frame.matrix, self.dtype)
         product = functools.partial(jnp.matmul, preferred_element_type=wide(windows.dtype))
-        spectrum = product(matrix, windows.astype(self.dtype).reshape(p, n * c))
+        spectrum = product(matrix, windows.astype(self.dtype).reshape(p, b * n * c))
         spectrum = spectrum.reshape(bands, -1, c).astype(self.dtype)
-        mixed = product(spectrum, mix_in.astype(self.dtype))
-        kept = shrink(mixed, jax.nn.softplus(bias)[:, None].astype(mixed.dtype))
-        out = product(kept.astype(self.dtype), mix_out.astype(self.dtype))
-        out = out.reshape(-1, n * c).astype(self.dtype)
-        return product(matrix.T, out).reshape(p, n, c).astype(windows.dtype)
+        mixed = product(spectrum, mix_in).reshape(bands, -1, b, n, m)
+        kept = self._shrunk(mixed, position).reshape(bands, -1, m)
+        out = product(kept.astype(self.dtype), mix_out)
+        out = out.reshape(-1, b * n * c).astype(self.dtype)
+        return product(matrix.T, out).reshape(p, b, n, c).astype(windows.dtype)
+
+    def _by_band(self, mixings: Float[Array, "k i o"]) -> Float[Array, "g i o"]:
+        if not self.share:
+            return mixings
+        # Not by index, whose gradient would be a scatter.
+        member = jax.nn.one_hot(jnp.asarray(self.frame.shells), len(mixings), dtype=mixings.dtype)
+        return jnp.einsum("gk,kio->gio", member, mixings)
+
+    def _shrunk(
+        self, mixed: Float[Array, "g places b n m"], position: Float[Array, " b"] | None
+    ) -> Float[Array, "g places b n m"]:
+        bands, _, b, _, m = mixed.shape
+        threshold = self.param("threshold", nn.initializers.constant(FIRST_THRESHOLD), (bands, m))
+        threshold = threshold.reshape(bands, 1, 1, 1, m)
+        if not self.adapt:
+            return shrink(mixed, jax.nn.softplus(threshold).astype(mixed.dtype))
+        slopes = [
+            self.param(name, nn.initializers.zeros, (bands, m)).reshape(bands, 1, 1, 1, m)
+            for name in ("threshold_slope", "gain_slope")
+        ]
+        strength = jnp.zeros(b) if position is None else position
+        steeper, larger = (slope * strength.reshape(1, 1, -1, 1, 1) for slope in slopes)
+        kept = shrink(mixed, jax.nn.softplus(threshold + steeper).astype(mixed.dtype))
+        return kept * (1.0 + larger).astype(mixed.dtype)
 
 
 class WindowedMixture(nn.Module):
@@ -74,6 +107,8 @@ class WindowedMixture(nn.Module):
         experts: Names out of FRAMES.
         expert_dim: Channels between an expert's two mixings.
         window: Side of a window.
+        share_mixings: Whether bands of about one frequency share mixings.
+        adapt: Whether thresholds and gains of bands follow the coding quality.
         route: "window" or "image": what chooses.
         dispatch: Training: "capacity" serves at most `capacity_factor` times an equal share of an
             image's windows by each expert, and leaves the others as they are; "dense" runs all
@@ -85,6 +120,8 @@ class WindowedMixture(nn.Module):
     experts: tuple[str, ...]
     expert_dim: int
     window: int
+    share_mixings: bool = False
+    adapt: bool = False
     route: str = "window"
     dispatch: str = "capacity"
     capacity_factor: float = 1.25
@@ -117,7 +154,7 @@ class WindowedMixture(nn.Module):
         windows = to_windows(normal, self.window)
         amplitude = to_windows(size.astype(x.dtype), self.window)
         choice = self._choose(windows, amplitude, position, expert, noise)
-        out, dropped = self._mix(windows, choice, train=train, expert=expert)
+        out, dropped = self._mix(windows, position, choice, train=train, expert=expert)
         y = x + from_windows(out * amplitude, h, w)
         record = Routing(
             expert=choice.expert,
@@ -158,6 +195,7 @@ class WindowedMixture(nn.Module):
     def _mix(
         self,
         windows: Float[Array, "p b n c"],
+        position: Float[Array, " b"] | None,
         choice: Choice,
         *,
         train: bool,
@@ -165,28 +203,35 @@ class WindowedMixture(nn.Module):
     ) -> tuple[Float[Array, "p b n c"], Int[Array | np.ndarray, ""]]:
         experts = self._functions(windows)
         none_dropped = jnp.zeros((), jnp.int32)
+        # Noise decides who is chosen, not how much: there is none at inference, where a hesitant
+        # gate's experts would put out half of what they were trained to.
+        weights = jax.nn.softmax(choice.logits)
         if train and self.dispatch == "dense":
-            return weighted(experts, windows, choice.probabilities), none_dropped
-        share = jnp.take_along_axis(choice.probabilities, choice.expert[..., None], axis=-1)
+            return weighted(experts, windows, position, weights), none_dropped
+        share = jnp.take_along_axis(weights, choice.expert[..., None], axis=-1)
         share = share[None].astype(windows.dtype)
         if train:
             slots = routing.capacity(windows.shape[2], len(self.experts), self.capacity_factor)
-            out, dropped = by_slots(experts, windows, choice.expert, slots)
+            out, dropped = by_slots(experts, windows, position, choice.expert, slots)
             return out * share, dropped.sum().astype(jnp.int32)
         if isinstance(expert, int) or len(experts) == 1:
-            p, b, n, c = windows.shape
             only = experts[expert if isinstance(expert, int) else 0]
-            return only(windows.reshape(p, -1, c)).reshape(p, b, n, c) * share, none_dropped
-        return by_blocks(experts, windows, choice.expert) * share, none_dropped
+            return only(windows, position) * share, none_dropped
+        return by_blocks(experts, windows, position, choice.expert) * share, none_dropped
 
     def _functions(self, windows: Float[Array, "p b n c"]):
         """Returns the experts as pure functions: modules must not be called inside a branch."""
         p, _, _, c = windows.shape
-        example = jnp.zeros((p, 1, c), windows.dtype)
+        example = jnp.zeros((p, 1, 1, c), windows.dtype)
         functions = []
         for name in self.experts:
             module = FrequencyExpert(
-                FRAMES[name](self.window), self.expert_dim, dtype=self.dtype, parent=None
+                FRAMES[name](self.window),
+                self.expert_dim,
+                share=self.share_mixings,
+                adapt=self.adapt,
+                dtype=self.dtype,
+                parent=None,
             )
             params = self.param(name, lambda key, m=module: dict(m.init(key, example)["params"]))
             functions.append(jax.tree_util.Partial(module.apply, {"params": params}))

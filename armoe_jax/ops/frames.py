@@ -5,6 +5,7 @@ by band; each band has as many rows as there are places that it is sampled at: o
 n * n in a stationary transform.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -18,15 +19,22 @@ class Frame(NamedTuple):
     Attributes:
         matrix: Rows over bands and places, columns over the window's pixels, row by row.
         num_bands: Bands; the rows of band k are k * places, ..., (k + 1) * places - 1.
+        shells: Number of each band's shell, from 0 on: bands of a shell have about one frequency.
     """
 
     matrix: Float[np.ndarray, "rows pixels"]
     num_bands: int
+    shells: tuple[int, ...]
 
     @property
     def places(self) -> int:
         """Coefficients of one band."""
         return self.matrix.shape[0] // self.num_bands
+
+    @property
+    def num_shells(self) -> int:
+        """Number of shells."""
+        return max(self.shells) + 1
 
 
 def fourier_basis(size: int) -> Float[np.ndarray, "size size"]:
@@ -58,10 +66,20 @@ def haar_basis(size: int) -> Float[np.ndarray, "size size"]:
     return np.concatenate([coarse, fine]) * 0.5**0.5
 
 
-def separable_frame(basis: Float[np.ndarray, "size size"]) -> Frame:
-    """Returns the basis of windows that transforms rows and columns alike; each row is a band."""
+def separable_frame(
+    basis: Float[np.ndarray, "size size"], frequencies: Sequence[int] | None = None
+) -> Frame:
+    """Returns the basis of windows that transforms rows and columns alike; each row is a band.
+
+    Args:
+        basis: Orthonormal matrix of one direction.
+        frequencies: Of its rows, from 0 on without gaps; by default their numbers. A band's shell
+            is the larger of its two.
+    """
     size = basis.shape[0]
-    return Frame(np.kron(basis, basis).astype(np.float32), size * size)
+    along = np.arange(size) if frequencies is None else np.asarray(frequencies)
+    shells = np.maximum(along[:, None], along[None, :]).ravel()
+    return Frame(np.kron(basis, basis), size * size, tuple(shells.tolist()))
 
 
 def stationary_haar_frame(size: int, levels: int = 2) -> Frame:
@@ -84,7 +102,7 @@ def stationary_haar_frame(size: int, levels: int = 2) -> Frame:
             bands.append(np.kron(rows, columns) @ low_low)
         low_low = np.kron(average, average) @ low_low
     bands.append(low_low)
-    return Frame(np.concatenate(bands).astype(np.float32), len(bands))
+    return Frame(np.concatenate(bands), len(bands), tuple(range(len(bands))))
 
 
 def to_windows(x: Float[Array, "b h w c"], size: int) -> Float[Array, "pixels b windows c"]:

@@ -6,16 +6,14 @@ from jaxtyping import Array, Float
 
 
 @jax.custom_vjp
-def shrink(
-    x: Float[Array, "bands n m"], threshold: Float[Array, "bands 1 m"]
-) -> Float[Array, "bands n m"]:
+def shrink(x: Float[Array, "..."], threshold: Float[Array, "..."]) -> Float[Array, "..."]:
     """Returns x moved towards 0 by a threshold, and 0 where it is smaller than that.
 
     The gradient is written by hand: XLA's stores the clipped values and sums twice.
 
     Args:
         x: Coefficients.
-        threshold: At least 0, one for each band and channel.
+        threshold: At least 0; as many axes, of length 1 where coefficients share one.
     """
     return x - jnp.clip(x, -threshold, threshold)
 
@@ -27,7 +25,8 @@ def _shrink_fwd(x, threshold):
 def _shrink_bwd(residuals, dy):
     x, threshold = residuals
     passed = jnp.where(abs(x) > threshold, dy, 0.0)
-    return passed, -jnp.sum(jnp.sign(x) * passed, axis=1, keepdims=True)
+    shared = tuple(i for i, length in enumerate(threshold.shape) if length == 1)
+    return passed, -jnp.sum(jnp.sign(x) * passed, axis=shared, keepdims=True)
 
 
 shrink.defvjp(_shrink_fwd, _shrink_bwd)

@@ -61,13 +61,13 @@ def _weight_spectrum_bwd(residuals, dy):
 weight_spectrum.defvjp(_weight_spectrum_fwd, _weight_spectrum_bwd)
 
 
-def dct_basis(size: int) -> Float[np.ndarray, "size size"]:
+def dct_basis(size: int, dtype: type = np.float32) -> Float[np.ndarray, "size size"]:
     """Returns the orthonormal DCT-II matrix T: spectrum = T @ signal, signal = T.T @ spectrum."""
     n = np.arange(size)[:, None]
     x = np.arange(size)[None, :]
     basis = np.cos(np.pi * n * (x + 0.5) / size) * np.sqrt(2.0 / size)
     basis[0] = np.sqrt(1.0 / size)
-    return basis.astype(np.float32)
+    return basis.astype(dtype)
 
 
 def dct2(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

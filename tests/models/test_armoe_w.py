@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.benchmark.flops import useful_flops
+from armoe_jax.models import VARIANTS, ARMoEWConfig, build_model
 from armoe_jax.models.armoe_w import quality_of_steps
 
 TINY = ARMoEWConfig(
@@ -17,12 +18,16 @@ TINY = ARMoEWConfig(
     pairs=1,
     experts=("dct", "haar"),
     expert_dim=4,
+    share_mixings=True,
+    adapt_experts=True,
     window=4,
     quality_range=(0.0, 8.0),
     interval_head=True,
     grid=8,
 )
-PLAIN = dataclasses.replace(TINY, quality_range=(), interval_head=False, grid=0)
+PLAIN = dataclasses.replace(
+    TINY, adapt_experts=False, quality_range=(), interval_head=False, grid=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +173,22 @@ def test_without_experts_nothing_is_chosen(make_variables, pictures):
     _, routing = compiled(config)(make_variables(config), pictures)
     assert routing.expert.shape == (1, 4, 0)
     assert float(routing.load_balancing_loss) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "multiply_adds"),
+    [
+        ("armoe_w_small", (100_000, 300_000), 150_000),
+        ("armoe_w_base", (700_000, 2_000_000), 250_000),
+    ],
+)
+def test_variants_keep_to_their_sizes(name, parameters, multiply_adds):
+    """As small networks of the field that run on CPUs, and as what an accelerator trains fast."""
+    config = VARIANTS[name]
+    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    low, high = parameters
+    assert low <= sum(x.size for x in jax.tree.leaves(shapes)) <= high
+    assert useful_flops(config, 8, 8) / (2 * 8 * 8) <= multiply_adds
 
 
 @pytest.mark.parametrize(

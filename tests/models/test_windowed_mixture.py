@@ -35,7 +35,8 @@ def inverse_mixings(bands, channels, width, seed=0):
 @pytest.mark.parametrize(("channels", "width"), [(3, 3), (2, 5)])
 def test_an_expert_whose_mixings_undo_each_other_returns_its_input(name, channels, width):
     frame = FRAMES[name](WINDOW)
-    windows = np.random.default_rng(1).normal(size=(WINDOW**2, 5, channels)).astype(np.float32)
+    shape = (WINDOW**2, 2, 5, channels)
+    windows = jnp.asarray(np.random.default_rng(1).normal(size=shape), jnp.float32)
     params = inverse_mixings(frame.num_bands, channels, width)
     run = jax.jit(FrequencyExpert(frame, width).apply)
     np.testing.assert_allclose(run({"params": params}, windows), windows, atol=3e-4)
@@ -49,8 +50,44 @@ def test_a_threshold_by_hand():
     frame = FRAMES["dct"](2)
     ones = jnp.ones((4, 1, 1))
     params = {"mix_in": ones, "mix_out": ones, "threshold": jnp.full((4, 1), np.log(np.e - 1))}
-    got = FrequencyExpert(frame, 1).apply({"params": params}, jnp.full((4, 1, 1), 3.0))
-    np.testing.assert_allclose(got, np.full((4, 1, 1), 2.5), rtol=1e-5)
+    got = FrequencyExpert(frame, 1).apply({"params": params}, jnp.full((4, 1, 1, 1), 3.0))
+    np.testing.assert_allclose(got, np.full((4, 1, 1, 1), 2.5), rtol=1e-5)
+
+
+def test_thresholds_and_gains_follow_the_quality_by_hand():
+    """The coefficient 6 of the window of value 3, as above, in images of three qualities."""
+    one = np.log(np.e - 1)  # its softplus is 1
+    params = {
+        "mix_in": jnp.ones((4, 1, 1)),
+        "mix_out": jnp.ones((4, 1, 1)),
+        "threshold": jnp.full((4, 1), one),
+        "threshold_slope": jnp.full((4, 1), np.log(np.exp(2) - 1) - one),  # 2 at the strongest
+        "gain_slope": jnp.full((4, 1), 0.25),
+    }
+    expert = FrequencyExpert(FRAMES["dct"](2), 1, adapt=True)
+    windows = jnp.full((4, 3, 1, 1), 3.0)
+    got = expert.apply({"params": params}, windows, jnp.array([0.0, 1.0, -1.0]))
+    mild = np.log1p(np.exp(2 * one - np.log(np.exp(2) - 1)))  # threshold of the mildest
+    want = [(6 - 1) / 2, (6 - 2) / 2 * 1.25, (6 - mild) / 2 * 0.75]
+    np.testing.assert_allclose(got, np.broadcast_to(want, (4, 1, 1, 3)).swapaxes(1, 3), rtol=1e-5)
+    unknown = expert.apply({"params": params}, windows, None)
+    np.testing.assert_allclose(unknown, np.full((4, 3, 1, 1), 2.5), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_shared_mixings_are_those_of_each_band_of_a_shell(name):
+    frame, rng = FRAMES[name](WINDOW), np.random.default_rng(4)
+    windows = jnp.asarray(rng.normal(size=(WINDOW**2, 2, 3, 5)), jnp.float32)
+    shared = {
+        "mix_in": rng.normal(size=(frame.num_shells, 5, 2)).astype(np.float32),
+        "mix_out": rng.normal(size=(frame.num_shells, 2, 5)).astype(np.float32),
+        "threshold": rng.normal(size=(frame.num_bands, 2)).astype(np.float32),
+    }
+    shells = np.array(frame.shells)
+    own = {k: v if k == "threshold" else v[shells] for k, v in shared.items()}
+    got = FrequencyExpert(frame, 2, share=True).apply({"params": shared}, windows)
+    want = FrequencyExpert(frame, 2).apply({"params": own}, windows)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
 def mixture(**changes):
@@ -150,6 +187,19 @@ def test_noise_is_an_images_and_overrules_its_gate(variables, features):
     np.testing.assert_array_equal(routing.expert[1], np.full(SPLITS, 2))
     np.testing.assert_array_equal(routing.expert[::2], quiet.expert[::2])
     np.testing.assert_allclose(routing.logits, quiet.logits, rtol=1e-5, atol=1e-5)
+
+
+def test_noise_changes_the_choice_and_not_how_much_of_it_is_added(variables, features):
+    """Training sees the amplitude of inference: a window sent to an expert gets what it gave."""
+    noise = jnp.zeros((IMAGES, 3)).at[:, 1].set(1e9)
+    got, routing = compiled(train=True, capacity_factor=3.0)(variables, features, noise)
+    assert set(np.unique(routing.expert)) == {1}
+    want, _ = compiled(expert=1)(variables, features, None)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
+    dense = compiled(train=True, dispatch="dense")
+    np.testing.assert_allclose(
+        dense(variables, features, noise)[0], dense(variables, features, None)[0], rtol=1e-5
+    )
 
 
 def test_an_image_may_choose_for_its_windows(variables, features):

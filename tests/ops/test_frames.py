@@ -17,9 +17,9 @@ from armoe_jax.ops.frames import (
 @pytest.mark.parametrize("name", FRAMES)
 @pytest.mark.parametrize("size", [2, 4, 8, 16])
 def test_the_transpose_of_a_frame_is_its_inverse(name, size):
-    matrix = FRAMES[name](size).matrix.astype(np.float64)
+    matrix = FRAMES[name](size).matrix
     assert matrix.shape[1] == size * size
-    np.testing.assert_allclose(matrix.T @ matrix, np.eye(size * size), atol=2e-6)
+    np.testing.assert_allclose(matrix.T @ matrix, np.eye(size * size), atol=1e-12)
 
 
 def test_bases_are_exact_in_double_precision():
@@ -56,6 +56,22 @@ def test_the_stationary_transform_moves_with_the_image():
     constant = (frame.matrix @ np.ones(64)).reshape(7, 64)
     np.testing.assert_allclose(constant[:6], 0, atol=1e-6)
     np.testing.assert_allclose(constant[6], 1, atol=1e-6)
+
+
+def test_shells_by_hand():
+    """The larger of a band's two frequencies; of wavelets the level; bands of a frame, singly."""
+    np.testing.assert_array_equal(
+        np.reshape(FRAMES["dct"](4).shells, (4, 4)),
+        [[0, 1, 2, 3], [1, 1, 2, 3], [2, 2, 2, 3], [3, 3, 3, 3]],
+    )
+    # Constant, cosine and sine of one period, the alternating one; mean, halves, two pairs.
+    for name in ("fft", "haar"):
+        rows = {"fft": [0, 1, 1, 2], "haar": [0, 1, 2, 2]}[name]
+        np.testing.assert_array_equal(
+            FRAMES[name](4).shells, np.maximum.outer(rows, rows).ravel(), err_msg=name
+        )
+    assert FRAMES["swt"](4).shells == tuple(range(7))
+    assert [FRAMES[name](8).num_shells for name in FRAMES] == [8, 5, 4, 7]
 
 
 def test_windows_are_counted_row_by_row_and_come_back():

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_state import make_meta, shapes_of
 from small_steps import make_options
 
 from armoe_jax.models import ARMoEWConfig, build_model
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
+from armoe_jax.training.checkpointer import Checkpointer, SavePlan
 from armoe_jax.training.objectives import batch_shapes, restoration_objective, step_batch
 from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 from input_pipeline.codecs import CODEC_IDS
@@ -20,6 +22,8 @@ CONFIG = ARMoEWConfig(
     pairs=1,
     experts=("dct", "haar"),
     expert_dim=8,
+    share_mixings=True,
+    adapt_experts=True,
     window=4,
     quality_range=(0.0, 8.0),
     interval_head=True,
@@ -42,7 +46,8 @@ def variables():
     return jax.device_get(init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32)))
 
 
-def train(variables, batch, *, devices=1, fsdp=False, steps=2, accumulate=1, **execution):
+def start(variables, batch, *, devices=1, fsdp=False, accumulate=1, **execution):
+    """Returns a placed state, and the compiled step on this batch."""
     model, options = build_model(CONFIG, **execution), make_options(accumulation_steps=accumulate)
     mesh = sharding.make_mesh(devices)
     stacked = stack_blocks(variables, CONFIG)
@@ -54,9 +59,14 @@ def train(variables, batch, *, devices=1, fsdp=False, steps=2, accumulate=1, **e
     step_fn = make_train_step(model, options)
     step = lower_train_step(step_fn, mesh, state, placed, fsdp=fsdp, gate_noise=noise).compile()
     noise = jax.device_put(noise, step.input_shardings[0][2])
+    return state, lambda state: step(state, placed, noise)
+
+
+def train(variables, batch, **how):
+    state, step = start(variables, batch, **how)
     losses = []
-    for _ in range(steps):
-        state, info = step(state, placed, noise)
+    for _ in range(2):
+        state, info = step(state)
         losses.append(float(info.loss))
     return losses, jax.device_get(state.metrics)
 
@@ -94,6 +104,16 @@ def test_dense_and_half_precision_train(variables, batch):
     for execution in ({"dispatch": "dense"}, {"dtype": "bfloat16"}):
         losses, _ = train(variables, batch, **execution)
         assert losses[1] < losses[0]
+
+
+def test_resuming_goes_on_as_if_nothing_had_happened(variables, batch, tmp_path):
+    state, step = start(variables, batch)
+    state, _ = step(state)
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=9)) as checkpointer:
+        checkpointer.save(state, make_meta(ema=False))
+        checkpointer.wait()
+        resumed, _ = checkpointer.restore(shapes_of(state))
+    jax.tree.map(np.testing.assert_array_equal, step(resumed), step(state))
 
 
 def test_batches_bring_steps(batch):
