@@ -2,13 +2,16 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 HELP = "Write evaluations as one self-contained HTML page."
 
 WINDOW_PICTURES = 3
 """Images whose windows' choices are shown: each gives a picture a layer."""
+
+SILENCED_PICTURES = 4
+"""Images restored again without each expert, of each run."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     inside = parser.add_argument_group("looking inside the network (needs --lq)")
     inside.add_argument(
         "--checkpoint", metavar="CKPT",
-        help="adds expert usage; decay maps, or thresholds and what windows chose",
+        help="adds expert usage; decay maps, or thresholds, what windows chose and what experts "
+        "are worth",
     )  # fmt: skip
     inside.add_argument(
         "--attribution", type=int, default=0, metavar="N",
@@ -94,7 +98,7 @@ def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
     channels = restorer.config.in_chans
     config = restorer.config
     by_window = isinstance(config, ARMoEWConfig) and bool(config.experts)
-    usage, attributions, choices = {}, {}, {}
+    usage, attributions, choices, silenced = {}, {}, {}, {}
     for run in runs:
         files = {name: run.picture("lq", name) for name in run.rows}
         images = {name: read_for_network(file, channels) for name, file in files.items() if file}
@@ -104,14 +108,41 @@ def _look_inside(args: argparse.Namespace, runs: Sequence[Any]) -> Any:
             usage[run.label] = analysis.expert_usage(restorer, images.items())
         for name in list(images)[: WINDOW_PICTURES - len(choices)] if by_window else ():
             choices[name] = images[name], windowed.window_choices(restorer, images[name])
+        pairs = list(_pairs(run, images, channels)) if by_window else []
+        if pairs:
+            silenced[run.label] = windowed.gains_when_silenced(restorer, pairs)
         for name in list(images)[: args.attribution - len(attributions)]:
             attributions[name] = _attribute(restorer, images[name], args.attribution_crop)
     decay, thresholds = None, {}
     if isinstance(config, ARMoEConfig) and config.experts:
         decay = analysis.decay_maps(config, restorer.variables)
     if isinstance(config, ARMoEWConfig) and config.experts:
-        thresholds = windowed.thresholds(config, restorer.variables)
-    return Inside(decay, attributions, usage, choices, thresholds)
+        thresholds = _thresholds(config, restorer.variables)
+    return Inside(decay, attributions, usage, choices, thresholds, silenced)
+
+
+def _pairs(run: Any, images: Mapping[str, Any], channels: int) -> Iterator[tuple[Any, Any]]:
+    """Yields the first coded images with their originals, as far as those are known."""
+    from armoe_jax.evaluation.report.pictures import read_for_network
+
+    for name in list(images)[:SILENCED_PICTURES]:
+        file = run.picture("gt", name)
+        original = read_for_network(file, channels) if file else None
+        if original is not None and original.shape == images[name].shape:
+            yield images[name], original
+
+
+def _thresholds(config: Any, variables: Any) -> dict[str, Any]:
+    """Returns thresholds by expert; where they follow the coding quality, at both of its ends."""
+    from armoe_jax.evaluation import windowed
+
+    if not config.adapt_experts:
+        return windowed.thresholds(config, variables)
+    return {
+        f"{name}, {coding} coding": rows
+        for coding, position in (("mildest", -1.0), ("strongest", 1.0))
+        for name, rows in windowed.thresholds(config, variables, position).items()
+    }
 
 
 def _attribute(restorer: Any, image: Any, side: int) -> Any:

@@ -80,30 +80,33 @@ def window_choices(restorer: Any, image: Image) -> WindowChoices:
 
 
 def thresholds(
-    config: ARMoEWConfig, variables: Mapping[str, Any]
+    config: ARMoEWConfig, variables: Mapping[str, Any], position: float = 0.0
 ) -> dict[str, Float[np.ndarray, "layers bands"]]:
     """Returns each expert's thresholds by band, mean over channels.
 
-    They are in units of the normalised features' coefficients, whatever the coding quality: that
-    changes the features, and so which coefficients are below. Bands are as the frame of the expert
+    They are in units of the normalised features' coefficients. Bands are as the frame of the expert
     has them: for separable ones window x window frequencies, row by row.
+
+    Args:
+        config: Architecture.
+        variables: Its weights.
+        position: Coding quality, -1 for the mildest and 1 for the strongest that the network tells
+            apart; changes nothing without `config.adapt_experts`.
 
     Raises:
         ValueError: The network has no windowed mixture.
     """
     _windowed(config)
-    mixtures = [
+    layers = [
         variables["params"]["group_0"][f"block_{layer}"]["moe"] for layer in range(config.depth)
     ]
-    return {
-        name: np.stack(
-            [
-                np.asarray(jax.nn.softplus(jnp.asarray(m[name]["threshold"]))).mean(1)
-                for m in mixtures
-            ]
-        )
-        for name in config.experts
-    }
+    found = {}
+    for name in config.experts:
+        bias = np.stack([layer[name]["threshold"] for layer in layers])
+        if config.adapt_experts:
+            bias = bias + position * np.stack([layer[name]["threshold_slope"] for layer in layers])
+        found[name] = np.asarray(jax.nn.softplus(jnp.asarray(bias))).mean(axis=-1)
+    return found
 
 
 def silenced(

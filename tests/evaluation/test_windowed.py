@@ -67,6 +67,19 @@ def test_thresholds_are_means_over_channels():
     np.testing.assert_allclose(got["dct"], [[2.0, 0.5, 3.0, 0.2]], rtol=1e-5)
 
 
+def test_thresholds_at_a_quality():
+    config = dataclasses.replace(
+        CONFIG, depth=1, experts=("dct",), window=2, quality_range=(0.0, 8.0), adapt_experts=True
+    )
+    bias = np.log(np.expm1(np.array([[1.0], [0.5], [2.0], [0.1]])))
+    slope = np.log(np.expm1(2.0)) - bias  # 2 for all at the strongest coding
+    moe = {"dct": {"threshold": bias, "threshold_slope": slope}}
+    variables = {"params": {"group_0": {"block_0": {"moe": moe}}}}
+    middle = windowed.thresholds(config, variables)["dct"]
+    np.testing.assert_allclose(middle, [[1.0, 0.5, 2.0, 0.1]], rtol=1e-5)
+    np.testing.assert_allclose(windowed.thresholds(config, variables, 1.0)["dct"], 2.0, rtol=1e-5)
+
+
 def test_silence(restorer, image):
     whole = restorer.variables
     before = jax.tree.map(np.array, whole)

@@ -32,7 +32,10 @@ class Inside:
         attributions: Image name -> (picture, its local attribution).
         usage: Label of a run -> expert usage, where the run's record has none.
         choices: Image name -> (picture, what its windows chose), where windows choose.
-        thresholds: Expert -> mean thresholds by layer and band, where windows choose.
+        thresholds: Expert (and coding quality) -> mean thresholds by layer and band, where windows
+            choose.
+        silenced: Label of a run -> gains without the mixture and without each expert, where windows
+            choose; see `armoe_jax.evaluation.windowed.gains_when_silenced`.
     """
 
     decay: Float[np.ndarray, "layers u v"] | None = None
@@ -44,6 +47,7 @@ class Inside:
     thresholds: Mapping[str, Float[np.ndarray, "layers bands"]] = dataclasses.field(
         default_factory=dict
     )
+    silenced: Mapping[str, Mapping[str, float]] = dataclasses.field(default_factory=dict)
 
 
 def write_report(
@@ -170,6 +174,7 @@ def _run_data(
 def _inside(inside: Inside) -> str:
     return (
         sections.decay(inside.decay)
+        + sections.silenced(inside.silenced)
         + sections.window_choices(inside.choices)
         + sections.thresholds(inside.thresholds)
         + sections.attributions(inside.attributions)

@@ -296,6 +296,31 @@ def decay(maps: Any) -> str:
     )
 
 
+def silenced(runs: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of the gain, and of what is left of it when experts add nothing."""
+    rows = [
+        f"<tr><td>{escape(printable(label))}</td><td>{escape(_silent(name))}</td>"
+        f"<td>{gain:+.3f}</td><td>{gain - gains['whole']:+.3f}</td></tr>"
+        for label, gains in runs.items()
+        for name, gain in gains.items()
+    ]
+    if not rows:
+        return ""
+    head = "<tr><th>evaluation</th><th>silent</th><th>gain, dB</th><th>change</th></tr>"
+    table = f"<thead>{head}</thead><tbody>{''.join(rows)}</tbody>"
+    return _section(
+        "What experts are worth",
+        "silenced",
+        '<p class="quiet">Mean gain in PSNR-Y of the first images, restored by what the pixels '
+        "tell alone, as trained and with experts that add nothing.</p>"
+        f'<div class="scroll"><table class="small">{table}</table></div>',
+    )
+
+
+def _silent(name: str) -> str:
+    return {"whole": "none", "mixture": "all experts"}.get(name, name)
+
+
 def window_choices(items: Mapping[str, tuple[np.ndarray, WindowChoices]]) -> str:
     """Pictures tinted by the expert that each window chose, one a layer."""
     if not items:

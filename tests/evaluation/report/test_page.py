@@ -162,6 +162,31 @@ class TestCommand:
         text = (tmp_path / "r.html").read_text()
         assert all(f'id="{part}"' in text for part in ("experts", "decay", "attribution"))
 
+    @pytest.mark.slow
+    def test_looks_inside_windows(self, folders, tmp_path):
+        """Thresholds at both ends of the quality; what each expert is worth, with originals."""
+        import jax
+        import jax.numpy as jnp
+
+        from armoe_jax.checkpoints.folder import save_model
+        from armoe_jax.models import ARMoEWConfig, build_model
+
+        config = ARMoEWConfig(
+            embed_dim=4, depth=1, pairs=1, experts=("dct", "haar"), expert_dim=4, window=4,
+            adapt_experts=True, quality_range=(0.0, 8.0),
+        )  # fmt: skip
+        variables = jax.jit(build_model(config).init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+        save_model(tmp_path / "model", config, variables, provenance={})
+        words = ["report", str(folders[0]), "-o", str(tmp_path / "r.html")]
+        assert main([*words, "--checkpoint", str(tmp_path / "model")]) == 0
+        text = (tmp_path / "r.html").read_text()
+        assert all(f'id="{part}"' in text for part in ("windows", "thresholds", "silenced"))
+        assert all(f"{name}, strongest coding" in text for name in config.experts)
+        silent = text[text.index('id="silenced"') :]
+        silent = silent[: silent.index("</table>")]
+        rows = [row.split("</td><td>")[1] for row in silent.split("<tr><td>")[1:]]
+        assert rows == ["none", "all experts", "dct", "haar"]
+
 
 CHROMIUM_FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
