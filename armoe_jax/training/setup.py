@@ -110,10 +110,12 @@ def place_batch(parts: Parts, batch: Mapping[str, Any]) -> PyTree:
 
 
 def fresh_state(parts: Parts) -> TrainState:
-    """Returns the placed state of a new run: random, or from `train.init_from`.
+    """Returns the placed state of a new run: random, or from `train.init_from`."""
+    return state_from(parts, first_variables(parts))
 
-    Values are made on one device and then placed, so that they do not depend on the mesh.
-    """
+
+def first_variables(parts: Parts) -> dict[str, PyTree]:
+    """Returns what a new run starts with, an array a block: random, or from `train.init_from`."""
     config, model = parts.config, parts.model
     # Lazily: no forward pass, and no program of thousands of draws, which compiles for minutes.
     image = jax.ShapeDtypeStruct(_image_shape(model), jnp.float32)
@@ -121,8 +123,21 @@ def fresh_state(parts: Parts) -> TrainState:
     variables = jax.device_get(jax.tree.map(lambda x: jnp.asarray(x, float), dict(variables)))
     if config.train.init_from:
         variables = _load_start(config, variables)
-    variables = stack_blocks(variables, model.config)
-    state = jax.device_get(initial_state(config, model, parts.options, variables))
+    return variables
+
+
+def state_from(parts: Parts, variables: Mapping[str, PyTree]) -> TrainState:
+    """Returns the placed state before the first step.
+
+    Values are made on one device and then placed, so that they do not depend on the mesh.
+
+    Args:
+        parts: From `prepare`.
+        variables: As `first_variables` returns them.
+    """
+    config, model = parts.config, parts.model
+    stacked = stack_blocks(variables, model.config)
+    state = jax.device_get(initial_state(config, model, parts.options, stacked))
     return sharding.place(state, jax.tree.map(lambda x: x.sharding, parts.like))
 
 

@@ -4,17 +4,26 @@ python scripts/maintain/compare_experts.py --seconds 3600 --seeds 3 --gt PHOTOGR
     --eval KODAK --json compared.json
 python scripts/maintain/compare_experts.py --config configs/armoe_w.py:vvc --seconds 3600 \
     --set data.root=BUILT --eval KODAK --codings KODAK_VVC/qp27/lq KODAK_VVC/qp37/lq
+python scripts/maintain/compare_experts.py --init car_small_jpeg --steps 256 --arms none more dct \
+    window --gt PHOTOGRAPHS --eval KODAK --images 24 --crop 128 --codings 10 20 40 \
+    --json continued.json --set "data.mixture=()" "data.jpeg_quality=(10,50)" \
+    optim.learning_rate=1e-3 optim.warmup_steps=20 train.ema_decay=0.99
 
-Arms: "plain", eight 3x3 convolutions; "none", the configured network without experts; the name of
-an expert, that one alone; "dense", all on every window, weighted by the gate; "image", all, chosen
-by each image; "window", all, chosen by each window; "released", the small network with the released
-mixture. Of a configuration of the released network: "plain", "none", each alone, and "all".
+Arms: "plain", eight 3x3 convolutions; "none", the configured network without experts; names of
+experts with "+" between them, those alone; "dense", all on every window, weighted by the gate;
+"image", all, chosen by each image; "window", all, chosen by each window; "more", no experts but one
+more block of residual pairs; "released", the small network with the released mixture. Of a
+configuration of the released network: "plain", "none", each alone, and "all".
+
+With --init all arms continue from trained weights, whose architecture they take over; what they add
+to it puts out 0 at first, so that all start equal.
 
 The budget is CPU seconds of training (for one core: taskset -c 0), compiling and evaluating not
-counted; the length of the learning rate's schedule follows from the first steps. A seed is that of
-weights, data and noise: with one seed all arms see the same images. Gains are means over central
-crops of the evaluation images, in dB PSNR-Y; networks know the steps of JPEGs where they can. The
-table gives their mean over seeds and its standard error. What --json holds is not done again.
+counted; the length of the learning rate's schedule follows from the first steps. Or it is a number
+of steps. A seed is that of weights, data and noise: with one seed all arms see the same images.
+Gains are means over central crops of the evaluation images, in dB PSNR-Y; networks know the steps
+of JPEGs where they can. The table gives their mean over seeds and its standard error, and those of
+the difference to "none" with the same seed. What --json holds is not done again.
 """
 
 import argparse
@@ -31,8 +40,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import flags, logging
+from flax import traverse_util
 
 import configs
+from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.experts import FRAMES
 from armoe_jax.images.jpeg import JpegCoding, encode_jpeg
 from armoe_jax.metrics import psnr
@@ -68,17 +79,22 @@ def main(argv: list[str] | None = None) -> int:
     config.sharding.num_devices = 1
     if args.gt:
         config.data.gt = args.gt
+    if args.init:
+        _continue(config, args.init)
     names = args.arms or arms(config)
-    if unknown := sorted(set(names) - set(arms(config))):
+    if unknown := sorted(name for name in set(names) if not _is_arm(name, config)):
         raise SystemExit(f"unknown arms {unknown}; of this network there are {arms(config)}")
     samples = {name: _samples(args, name) for name in args.codings}
-    protocol = {"config": args.config, "set": args.set, "seconds": args.seconds, "crop": args.crop}
+    budget = {"seconds": args.seconds} if args.steps is None else {"steps": args.steps}
+    protocol = {"config": args.config, "set": args.set, **budget, "crop": args.crop}
+    if args.init:
+        protocol["init"] = args.init
     rows = _known(args.json, protocol)
     for seed in range(args.seeds):
         for name in names:
             if any(row["arm"] == name and row["seed"] == seed for row in rows):
                 continue
-            row, restore = train(name, config, seed, args.seconds)
+            row, restore = train(name, config, seed, args.seconds, args.steps)
             row["gains"] = {coding: _gain(restore, those) for coding, those in samples.items()}
             rows.append(row)
             sys.stderr.write(f"{json.dumps(row)}\n")
@@ -93,7 +109,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", default="configs/armoe_w.py:jpeg", help="FILE or FILE:ARGUMENT")
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--arms", nargs="+", help="default: all")
-    parser.add_argument("--seconds", type=float, required=True, help="CPU seconds of each training")
+    parser.add_argument("--init", metavar="WEIGHTS", help="continue from them")
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--seconds", type=float, help="CPU seconds of each training")
+    budget.add_argument("--steps", type=int, help="steps of each training")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--gt", help="folder of originals to train on (JPEG)")
     parser.add_argument("--eval", required=True, help="folder of originals to evaluate on")
@@ -107,8 +126,22 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def arms(config: Any) -> list[str]:
     """Returns the names of what can be compared."""
     if config.model.mixture == "windowed":
-        return ["plain", "none", *FRAMES, "dense", "image", "window", "released"]
+        return ["plain", "none", *FRAMES, "dense", "image", "window", "more", "released"]
     return ["plain", "none", *config.model.experts, "all"]
+
+
+def _is_arm(name: str, config: Any) -> bool:
+    parts = name.split("+")
+    together = config.model.mixture == "windowed" and set(parts) <= set(FRAMES)
+    return name in arms(config) or (together and len(set(parts)) == len(parts))
+
+
+def _continue(config: Any, weights: str) -> None:
+    """Has a configuration start from trained weights, and be of their architecture."""
+    for name, value in load_weights(weights).config.to_dict().items():
+        if name not in ("experts", "expert_dim", "share_mixings", "adapt_experts"):
+            config.model[name] = tuple(value) if isinstance(value, list) else value
+    config.train.init_from, config.train.init_partial = weights, True
 
 
 def of_arm(name: str, config: Any) -> Any:
@@ -121,8 +154,10 @@ def of_arm(name: str, config: Any) -> Any:
         return released
     if name == "none":
         config.model.experts = ()
-    elif name in FRAMES:
-        config.model.experts = (name,)
+    elif name == "more":
+        config.model.experts, config.model.depth = (), config.model.depth + 1
+    elif set(name.split("+")) <= set(FRAMES):
+        config.model.experts = tuple(name.split("+"))
     elif name in ("dense", "image", "window"):
         config.model.experts = tuple(FRAMES)
         config.model.route = "image" if name == "image" else "window"
@@ -131,22 +166,33 @@ def of_arm(name: str, config: Any) -> Any:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns a row an arm: parameters, steps, and mean gain and standard error by coding."""
-    lines = []
+    """Returns a row an arm: parameters, steps, and mean gain and standard error by coding.
+
+    And below, for each arm but "none", the same of its difference to "none" with the same seed.
+    """
+    lines, differences = [], []
+    none = {row["seed"]: row["gains"] for row in rows if row["arm"] == "none"}
     codings = list(rows[0]["gains"]) if rows else []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         of_arm = [row for row in rows if row["arm"] == arm]
         cells = [
-            f"{_label(coding)}: {_with_error([row['gains'][coding] for row in of_arm])}"
+            f"{_label(coding)}: {with_error([row['gains'][coding] for row in of_arm])}"
             for coding in codings
         ]
         steps = statistics.fmean(row["steps"] for row in of_arm)
         network = f"{arm:9} {of_arm[0]['parameters']:9,} parameters {steps:7.0f} steps"
         lines.append("  ".join([network, *cells]))
-    return "\n".join([*lines, ""])
+        pairs = [(row["gains"], none[row["seed"]]) for row in of_arm if row["seed"] in none]
+        if pairs and arm != "none":
+            less = {
+                coding: [gains[coding] - of[coding] for gains, of in pairs] for coding in codings
+            }
+            cells = [f"{_label(coding)}: {with_error(values)}" for coding, values in less.items()]
+            differences.append("  ".join([f"{arm:9} less none, {len(pairs)} seeds", *cells]))
+    return "\n".join([*lines, *differences, ""])
 
 
-def _with_error(gains: Sequence[float]) -> str:
+def with_error(gains: Sequence[float]) -> str:
     """Returns the mean and its standard error; of one number there is none."""
     mean = statistics.fmean(gains)
     if len(gains) < 2:
@@ -192,14 +238,17 @@ def _gain(restore: Restore, samples: Sequence[Sample]) -> float:
     return statistics.fmean(psnr(restore(s), s.gt) - psnr(s.lq, s.gt) for s in samples)
 
 
-def train(name: str, config: Any, seed: int, seconds: float) -> tuple[dict[str, Any], Restore]:
-    """Trains as many steps as fit the budget; the schedule's length is set by a first few.
+def train(
+    name: str, config: Any, seed: int, seconds: float | None, steps: int | None
+) -> tuple[dict[str, Any], Restore]:
+    """Trains a number of steps, or as many as fit the budget as a first few take.
 
     Args:
-        name: One of `arms`.
+        name: Of an arm.
         config: Configuration that the arms are made from; not changed.
         seed: Of weights, data and noise.
-        seconds: CPU seconds.
+        seconds: CPU seconds; not looked at where `steps` is given.
+        steps: Number of steps.
 
     Returns:
         What was trained, and the trained network as a function of samples.
@@ -208,15 +257,9 @@ def train(name: str, config: Any, seed: int, seconds: float) -> tuple[dict[str, 
     config.train.seed = seed
     config = of_arm(name, config)
     make = _plain if name == "plain" else _armoe
-    step, _ = make(config)
-    with setup.open_data(setup.prepare(config), num_steps=CALIBRATION_STEPS + 1) as loader:
-        batches = iter(loader)
-        step(next(batches))
-        start = time.process_time()
-        for batch in batches:
-            step(batch)
-        each = (time.process_time() - start) / CALIBRATION_STEPS
-    config.train.num_steps = max(int(seconds / each), 1)
+    if steps is None:
+        steps = max(int((seconds or 0) / _seconds_of_step(make(config)[0], config)), 1)
+    config.train.num_steps = steps
     step, finish = make(config)
     start = time.process_time()
     with setup.open_data(setup.prepare(config)) as batches:
@@ -228,11 +271,24 @@ def train(name: str, config: Any, seed: int, seconds: float) -> tuple[dict[str, 
     return row | {"cpu_seconds": round(spent, 1)}, restore
 
 
+def _seconds_of_step(step: Callable[[Any], None], config: Any) -> float:
+    with setup.open_data(setup.prepare(config), num_steps=CALIBRATION_STEPS + 1) as loader:
+        batches = iter(loader)
+        step(next(batches))
+        start = time.process_time()
+        for batch in batches:
+            step(batch)
+        return (time.process_time() - start) / CALIBRATION_STEPS
+
+
 def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Restore, int]]]:
     """Returns a function that trains on a batch, and one that returns the result."""
     parts = setup.prepare(config)
     program = setup.compile_step(parts)
-    state = setup.fresh_state(parts)
+    variables = setup.first_variables(parts)
+    if config.train.init_from:
+        variables = silent_additions(variables, load_weights(config.train.init_from).variables)
+    state = setup.state_from(parts, variables)
 
     def step(batch: Any) -> None:
         nonlocal state
@@ -247,6 +303,25 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Resto
         return lambda sample: restorer(sample.lq, coding=sample.coding), count
 
     return step, finish
+
+
+def silent_additions(variables: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns variables in which what the trained network has not puts out 0.
+
+    The last product of an expert and of a residual pair starts at 0: nothing else, or no gradient
+    would arrive.
+
+    Args:
+        variables: Of the larger network, an array a block.
+        trained: Of the smaller one.
+    """
+    known = traverse_util.flatten_dict(dict(trained), sep="/")
+    flat: dict[str, Any] = traverse_util.flatten_dict(dict(variables), sep="/")
+    last = ("mix_out", "conv1/kernel")
+    for name, value in flat.items():
+        if name not in known and name.endswith(last):
+            flat[name] = np.zeros_like(value)
+    return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def _densely(model: Any, variables: Any) -> Restore:

@@ -1,12 +1,17 @@
 """The comparison of experts: its arms, its table, and one real call of a few steps."""
 
+import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 import configs
+from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.training import warm_start
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +25,8 @@ def test_arms_change_the_mixture_alone(compare):
     config = configs.load("configs/armoe_w.py:jpeg")
     changed = {name: compare.of_arm(name, config) for name in compare.arms(config)}
     assert list(changed) == [
-        "plain", "none", "dct", "fft", "haar", "swt", "dense", "image", "window", "released",
+        "plain", "none", "dct", "fft", "haar", "swt", "dense", "image", "window", "more",
+        "released",
     ]  # fmt: skip
     fields = {
         name: (arm.model.experts, arm.model.route, arm.model.dispatch)
@@ -30,6 +36,9 @@ def test_arms_change_the_mixture_alone(compare):
     assert fields["none"] == ((), "window", "capacity")
     assert fields["haar"] == (("haar",), "window", "capacity")
     assert fields["dense"][1:] == ("window", "dense")
+    assert fields["more"] == fields["none"]
+    assert changed["more"].model.depth == config.model.depth + 1
+    assert compare.of_arm("haar+dct", config).model.experts == ("haar", "dct")
     assert fields["image"] == (("dct", "fft", "haar", "swt"), "image", "capacity")
     for arm in changed.values():
         assert arm.data == config.data
@@ -48,7 +57,30 @@ def test_the_table_has_means_and_standard_errors(compare):
     assert compare.table(rows).splitlines() == [
         "none          1,000 parameters      11 steps  10: +0.200 ± 0.058",
         "dct           1,000 parameters       8 steps  10: +0.300",
+        "dct       less none, 1 seeds  10: +0.200",
     ]
+
+
+def test_what_is_added_to_trained_weights_is_silent_and_learns(compare):
+    """The larger network puts out what the smaller one does, and gradients reach the addition."""
+    small = ARMoEWConfig(embed_dim=4, depth=1, pairs=1, experts=(), window=4)
+    large = dataclasses.replace(small, depth=2, experts=("dct",), expert_dim=4)
+    x = jnp.asarray(np.random.default_rng(0).random((1, 8, 8, 3), np.float32))
+    trained = jax.device_get(jax.jit(build_model(small).init)(jax.random.key(0), x))
+    fresh = jax.device_get(jax.jit(build_model(large).init)(jax.random.key(1), x))
+    merged, _ = warm_start.merge(fresh, trained)
+    start = compare.silent_additions(merged, trained)
+    want = jax.jit(build_model(small).apply)(trained, x)
+
+    def total(variables):
+        y = build_model(large).apply(variables, x)
+        return y.sum(), y
+
+    slopes, got = jax.jit(jax.grad(total, has_aux=True))(start)
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    blocks = slopes["params"]["group_0"]
+    assert np.abs(blocks["block_0"]["moe"]["dct"]["mix_out"]).max() > 0
+    assert np.abs(blocks["block_1"]["pair_0"]["conv1"]["kernel"]).max() > 0
 
 
 @pytest.mark.slow
