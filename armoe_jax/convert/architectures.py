@@ -31,11 +31,17 @@ def detect_config(tensors: Mapping[str, np.ndarray], **given: Any) -> AnyConfig:
     """Returns the architecture that a state dict belongs to; see `detect` and `windowed_rules`.
 
     Raises:
-        ValueError: Names and shapes belong to no network, or a field can neither be seen nor is
-            given.
+        ValueError: Names and shapes belong to no network or to another than is given, or a field
+            can neither be seen nor is given.
         TypeError: A keyword is no field of the architecture.
     """
-    if FIRST not in tensors:
+    shown = "windowed" if FIRST in tensors else "released"
+    if given.get("mixture", shown) != shown:
+        raise ValueError(
+            f"mixture={given['mixture']!r} contradicts the state dict, whose tensors are those of "
+            f"a {shown} one"
+        )
+    if shown == "released":
         return detect.detect_config(tensors, **given)
     allowed = list(ARMoEWConfig.__dataclass_fields__)
     if unknown := sorted(set(given) - set(allowed)):

@@ -5,9 +5,10 @@ python scripts/maintain/kill_test.py --trials 30 [--signals KILL TERM INT] [--wo
 
 The signals are taken in turns; each goes to all processes of a run, as a terminal or a cluster
 sends it. Every second stop waits for a checkpoint that is being written and comes in the middle of
-it; the others pick any moment. A run must then end with the parameters, optimiser state, moving
-averages and metrics (timing aside) of a run that nobody interrupted, bit for bit; and one that was
-asked to stop (SIGTERM, SIGINT) must have said that it saved, and shown no traceback.
+it; the others pick any moment; a run that ends before is stopped anew. A run must then end with the
+parameters, optimiser state, moving averages and metrics (timing aside) of a run that nobody
+interrupted, bit for bit; and one that was asked to stop (SIGTERM, SIGINT) must have said that it
+saved, and shown no traceback.
 """
 
 import argparse
@@ -62,8 +63,8 @@ def _run_trials(folder: Path, args: argparse.Namespace) -> int:
     # Once more: from now on compiled programs come from the cache, and runs are shorter.
     seconds = _complete(folder / "again", flags, cache)
     sys.stdout.write(f"uninterrupted run: {seconds:.1f} s\n")
-    failures = hits = 0
-    for trial in range(trials):
+    failures = trial = 0
+    while trial < trials:
         workdir = folder / f"trial{trial}"
         moments = [
             _stop(
@@ -77,20 +78,21 @@ def _run_trials(folder: Path, args: argparse.Namespace) -> int:
             )
             for i in range(kills)
         ]
+        if any(_TOO_LATE in moment for moment in moments):
+            seconds *= 0.8  # the machine has less to do than when this was measured
+            shutil.rmtree(workdir)
+            continue
         _complete(workdir, flags, cache)
         equal = _same_end(workdir, reference) and not any(_RUDE in moment for moment in moments)
         failures += not equal
-        hits += sum(_TOO_LATE not in moment for moment in moments)
+        trial += 1
         sys.stdout.write(
-            f"trial {trial + 1:2}: {', '.join(moments)}: {'equal' if equal else 'DIFFERS'}\n"
+            f"trial {trial:2}: {', '.join(moments)}: {'equal' if equal else 'DIFFERS'}\n"
         )
         sys.stdout.flush()
         if equal:
             shutil.rmtree(workdir)
-    sys.stdout.write(
-        f"{trials - failures} of {trials} runs ended equal, bit for bit; {hits} of "
-        f"{trials * kills} kills came before the end\n"
-    )
+    sys.stdout.write(f"{trials - failures} of {trials} runs ended equal, bit for bit\n")
     return 1 if failures else 0
 
 

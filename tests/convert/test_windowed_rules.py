@@ -73,6 +73,9 @@ def without(name):
         (without("none"), {}, "quality_range=\\(0, 8\\) for JPEG"),
         (without("none"), {"num_heads": 2}, "unknown architecture keywords"),
         (without("group_0"), {}, r"blocks \[\] of 'group_0.block_' do not count"),
+        # What a file says of its tensors, with the other record's fields beside.
+        (without("none"), {"mixture": "released", "num_heads": (2,)}, "those of a windowed one"),
+        ({"conv_first.weight": np.zeros(1)}, {"mixture": "windowed"}, "those of a released one"),
         (without("group_0.block_0"), {}, r"blocks \[1\] of"),
         (without("none"), {"quality_range": (17, 42), "depth": 200}, r"depth=200 .* show 2\)"),
         ({"conv_first.kernel": np.zeros((3, 3, 7, 5))}, {}, "7 input channels"),
