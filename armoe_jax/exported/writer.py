@@ -57,11 +57,7 @@ def export_model(
         FileExistsError: If `path` exists and may not be replaced.
         ValueError: If tile, batch, platform or dtype are not possible.
     """
-    check_tile(tile, 0)
-    if tile % config.alignment:
-        raise ValueError(f"tile is {tile}; this network needs a multiple of {config.alignment}")
-    if batch is not None and batch < 1:
-        raise ValueError(f"batch is {batch}; give 1 or more, or None for any number")
+    check_shape(config, tile, batch)
     unknown = sorted(set(platforms) - set(PLATFORMS))
     if unknown or not platforms:
         raise ValueError(f"platforms {list(platforms)} are not among {PLATFORMS}")
@@ -82,6 +78,15 @@ def export_model(
     with written_beside(Path(path), overwrite=overwrite) as beside:
         write_export(beside, info, bytes(lower(info, weights).serialize()), weights)
     return info
+
+
+def check_shape(config: AnyConfig, tile: int, batch: int | None) -> None:
+    """Raises ValueError if a network cannot be exported for such tiles or batches."""
+    check_tile(tile, 0)
+    if tile % config.alignment:
+        raise ValueError(f"tile is {tile}; this network needs a multiple of {config.alignment}")
+    if batch is not None and batch < 1:
+        raise ValueError(f"batch is {batch}; give 1 or more, or None for any number")
 
 
 def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:

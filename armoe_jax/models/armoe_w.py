@@ -109,7 +109,7 @@ class WindowedBlock(nn.Module):
             pair = ResidualPair(c.quality_range, dtype=run.dtype, name=f"pair_{i}")
             x = pair(x, control.quality)
         if not c.experts:
-            return x, _no_choice(x.shape[0])
+            return x, _no_choice(x)
         mixture = WindowedMixture(
             experts=c.experts,
             expert_dim=c.expert_dim,
@@ -308,7 +308,8 @@ def _position(quality: Float[Array, " b"], quality_range: tuple[float, ...]) -> 
     return jnp.clip(2.0 * (quality - mild) / (strong - mild) - 1.0, -1.0, 1.0)
 
 
-def _no_choice(batch: int) -> Routing:
+def _no_choice(x: Float[Array, "b h w c"]) -> Routing:
+    batch = x.shape[0]
     return Routing(
         expert=jnp.zeros((batch, 0), jnp.int32),
         logits=jnp.zeros((batch, 0, 0)),
