@@ -151,11 +151,11 @@ class WindowedMixture(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         size = jnp.sqrt(jnp.mean(jnp.square(x.astype(wide(x.dtype))), axis=-1, keepdims=True))
         normal = (x / (size + 1e-3) * scale.reshape(1, 1, 1, -1)).astype(x.dtype)
+        size = size.astype(x.dtype)
         windows = to_windows(normal, self.window)
-        amplitude = to_windows(size.astype(x.dtype), self.window)
-        choice = self._choose(windows, amplitude, position, expert, noise)
+        choice = self._choose(windows, size, position, expert, noise)
         out, dropped = self._mix(windows, position, choice, train=train, expert=expert)
-        y = x + from_windows(out * amplitude, h, w)
+        y = x + from_windows(out, h, w) * size
         record = Routing(
             expert=choice.expert,
             logits=choice.logits,
@@ -167,12 +167,15 @@ class WindowedMixture(nn.Module):
     def _choose(
         self,
         windows: Float[Array, "p b n c"],
-        amplitude: Float[Array, "p b n 1"],
+        size: Float[Array, "b h w 1"],
         position: Float[Array, " b"] | None,
         expert: int | Int[Array, "b *n"] | None,
         noise: Float[Array, "b e"] | None,
     ) -> Choice:
         b, n = windows.shape[1:3]
+        if len(self.experts) == 1:  # there is nothing to choose, and no gate
+            return routing.choose(jnp.zeros((b, n, 1)), None, jnp.zeros((b, n), jnp.int32))
+        amplitude = to_windows(size, self.window)
         seen = [
             windows.mean(axis=0),
             jnp.log(amplitude.mean(axis=0) + 1e-3),
@@ -203,6 +206,8 @@ class WindowedMixture(nn.Module):
     ) -> tuple[Float[Array, "p b n c"], Int[Array | np.ndarray, ""]]:
         experts = self._functions(windows)
         none_dropped = jnp.zeros((), jnp.int32)
+        if len(experts) == 1:
+            return experts[0](windows, position), none_dropped
         # Noise decides who is chosen, not how much: there is none at inference, where a hesitant
         # gate's experts would put out half of what they were trained to.
         weights = jax.nn.softmax(choice.logits)
@@ -214,9 +219,8 @@ class WindowedMixture(nn.Module):
             slots = routing.capacity(windows.shape[2], len(self.experts), self.capacity_factor)
             out, dropped = by_slots(experts, windows, position, choice.expert, slots)
             return out * share, dropped.sum().astype(jnp.int32)
-        if isinstance(expert, int) or len(experts) == 1:
-            only = experts[expert if isinstance(expert, int) else 0]
-            return only(windows, position) * share, none_dropped
+        if isinstance(expert, int):
+            return experts[expert](windows, position) * share, none_dropped
         return by_blocks(experts, windows, position, choice.expert) * share, none_dropped
 
     def _functions(self, windows: Float[Array, "p b n c"]):

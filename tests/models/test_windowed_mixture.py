@@ -220,6 +220,26 @@ def test_the_result_grows_with_its_input(variables, features):
     np.testing.assert_allclose(twice, 2 * added, rtol=2e-2, atol=2e-2)
 
 
+def test_one_expert_needs_no_gate(features):
+    """It serves all windows, in training, too, as they would be served where there is a choice."""
+    module = WindowedMixture(("haar",), expert_dim=WIDTH, window=WINDOW)
+    params = jax.jit(module.init)(jax.random.key(0), features, None)["params"]
+    assert set(params) == {"scale", "haar"}
+    got, routing = jax.jit(functools.partial(module.apply, train=True))(
+        {"params": params}, features, None
+    )
+    np.testing.assert_array_equal(routing.expert, np.zeros((IMAGES, SPLITS)))
+    assert (int(routing.dropped), float(routing.load_balancing_loss)) == (0, 1)
+    # The same expert among others, forced, its weight in the choice taken out again.
+    among = WindowedMixture(("dct", "haar"), expert_dim=WIDTH, window=WINDOW)
+    others = jax.jit(among.init)(jax.random.key(1), features, None)["params"]
+    forced = jax.jit(functools.partial(among.apply, expert=1))
+    want, chosen = forced({"params": others | params}, features, None)
+    share = jax.nn.softmax(chosen.logits)[..., 1].reshape(IMAGES, 2, 1, 3, 1, 1)
+    added = (want - features).reshape(IMAGES, 2, WINDOW, 3, WINDOW, -1) / share
+    np.testing.assert_allclose(got - features, added.reshape(features.shape), atol=1e-5)
+
+
 def test_gradients_reach_the_gate_and_all_experts(variables, features):
     module = mixture(capacity_factor=3.0)
 
