@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     coding = _coding(args)
     evaluation = evaluate_pairs(
         recording_experts(restorer) if args.expert_usage else restorer,
-        _pairs(paths, args),
+        _pairs(paths, args, codings=restorer.config.interval_head),
         scale=scale,
         crop_border=args.crop_border,
         save_images=args.save_images,
@@ -216,12 +216,21 @@ def _model(args: argparse.Namespace, inputs: Iterable[Path | None]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _FilePair:
-    """A pair whose files are read when they are asked for: the reader of a bad one is told then."""
+    """A pair whose files are read when they are asked for: the reader of a bad one is told then.
+
+    Attributes:
+        name: Its name.
+        gt_path: The original.
+        lq_path: The coded image; None: made from the original.
+        jpeg: Quality and subsampling of what is made.
+        codings: Whether the network looks at how images were coded.
+    """
 
     name: str
     gt_path: Path
     lq_path: Path | None
     jpeg: tuple[int, str] | None
+    codings: bool
 
     @functools.cached_property
     def gt(self) -> Any:
@@ -238,15 +247,19 @@ class _FilePair:
     def _coded(self) -> tuple[Any, Any]:
         """The coded image, from its file or made from the original, and how it was coded."""
         from armoe_jax.images.jpeg import JpegCoding, encode_jpeg, read_jpeg_coding
+        from armoe_jax.images.jpeg_history import find_first_coding
 
         if self.lq_path is None:
             assert self.jpeg is not None
             quality, subsampling = self.jpeg
             return encode_jpeg(self.gt, quality=quality, subsampling=subsampling, exact=True)
-        coding = None
+        pixels, coding = _pixels(self.lq_path), None
+        if not self.codings:
+            return pixels, None
         if model_for_image(self.lq_path) == JPEG_MODEL:
-            coding = read_jpeg_coding(self.lq_path)
-        return _pixels(self.lq_path), coding if isinstance(coding, JpegCoding) else None
+            read = read_jpeg_coding(self.lq_path)
+            coding = read if isinstance(read, JpegCoding) else None
+        return pixels, find_first_coding(pixels, coding) or coding
 
     @property
     def lq(self) -> Any:
@@ -255,17 +268,19 @@ class _FilePair:
 
     @property
     def coding(self) -> Any:
-        """How a JPEG was coded; None for others."""
+        """How a JPEG was coded, by its file or its pixels; None for others."""
         return self._coded[1]
 
 
-def _pairs(paths: list[tuple[Path, Path | None]], args: argparse.Namespace) -> Iterator[Any]:
+def _pairs(
+    paths: list[tuple[Path, Path | None]], args: argparse.Namespace, *, codings: bool
+) -> Iterator[Any]:
     from armoe_jax.runtime.progress import Progress
 
     jpeg = (args.jpeg_quality, args.jpeg_subsampling) if args.jpeg_quality else None
     with Progress(len(paths), "evaluating") as progress:
         for gt, lq in paths:
-            pair = _FilePair(gt.stem, gt, lq, jpeg)
+            pair = _FilePair(gt.stem, gt, lq, jpeg, codings)
             yield pair
             progress.advance(pixels=pair.pixels_read)
 

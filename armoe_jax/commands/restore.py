@@ -20,6 +20,8 @@ from armoe_jax.runtime.errors import one_line, tell_of_item
 from armoe_jax.video import add_arguments as add_video_arguments
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from armoe_jax.images.io import Picture
     from armoe_jax.images.jpeg import JpegCoding
     from armoe_jax.restore import Restorer
@@ -263,20 +265,30 @@ def _open(item: Item, args: argparse.Namespace) -> "Picture":
     return picture
 
 
-def coding_of(source: Path, restorer: "Restorer") -> "JpegCoding | None":
-    """Returns how a JPEG file was coded, and says it, for a network that makes use of that."""
+def coding_of(source: Path, pixels: "np.ndarray", restorer: "Restorer") -> "JpegCoding | None":
+    """Returns how an image was coded as JPEG, and says it, for a network that makes use of that.
+
+    By its file; by its pixels, if they tell that it was coded before, more coarsely.
+    """
     from absl import logging
 
-    from armoe_jax.images.jpeg import JpegCoding, read_jpeg_coding
+    from armoe_jax.images.jpeg import JpegCoding, JpegNote, read_jpeg_coding
+    from armoe_jax.images.jpeg_history import find_first_coding
 
-    if not restorer.config.interval_head or model_for_image(source) != JPEG_MODEL:
+    if not restorer.config.interval_head:
         return None
-    read = read_jpeg_coding(source)
-    if isinstance(read, JpegCoding):
-        logging.info("%s: %s", source.name, read.describe())
-        return read
-    logging.info("%s: restored by its pixels alone, since %s", source.name, read)
-    return None
+    read: JpegCoding | JpegNote = JpegNote("it is no JPEG and shows no trace of one")
+    if model_for_image(source) == JPEG_MODEL:
+        read = read_jpeg_coding(source)
+    coding = read if isinstance(read, JpegCoding) else None
+    if coding is not None:
+        logging.info("%s: %s", source.name, coding.describe())
+    first = find_first_coding(pixels, coding)
+    if first is not None:
+        logging.info("%s: its pixels show a coding at %s", source.name, first.describe())
+    elif coding is None:
+        logging.info("%s: restored by its pixels alone, since %s", source.name, read)
+    return first or coding
 
 
 def _restore_opened(
@@ -288,7 +300,7 @@ def _restore_opened(
     results = restorer.restore_images(
         (picture.pixels for _, picture in opened),
         indices=(item.index for item, _ in opened),
-        codings=(coding_of(item.source, restorer) for item, _ in opened),
+        codings=(coding_of(item.source, picture.pixels, restorer) for item, picture in opened),
     )
     for (item, picture), pixels in zip(opened, results, strict=True):
         alpha = _scaled_alpha(picture, restorer.config.scale)

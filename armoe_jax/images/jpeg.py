@@ -54,11 +54,11 @@ class JpegCoding:
         luma_table: Quantiser steps of luma, uint16 (8, 8).
         chroma_table: Quantiser steps of Cb (and, as good as always, Cr), or None for gray.
         subsampling: "4:2:0", "4:2:2", "4:4:4", "4:4:0", "4:1:1", "4:1:0", "other", or "gray"; as
-            the file is stored, before any turn.
+            the file is stored, before any turn. "unknown" without a file.
         luma: The quantised coefficients, int16 (rows, columns, 8, 8). Times `luma_table` and
             through the orthonormal inverse DCT they give luma minus 128.
         certain: Whether all integers of a block are known to be the file's, (rows, columns). Others
-            may be a step off, and are fit for use; most of them are dark or bright flat blocks.
+            may be a step off; most of them are dark or bright flat blocks.
     """
 
     size: tuple[int, int]
@@ -85,7 +85,7 @@ class JpegCoding:
         match = _match(self)
         if match is not None:
             return match
-        sizes = np.log(_libjpeg_tables()[:, 0].astype(float)).mean((1, 2))
+        sizes = np.log(libjpeg_tables()[:, 0].astype(float)).mean((1, 2))
         return 1 + int(np.abs(sizes - np.log(self.luma_table).mean()).argmin())
 
     @property
@@ -95,8 +95,19 @@ class JpegCoding:
         rows, columns = self.luma.shape[:2]
         return (top, 8 * rows - top - height), (left, 8 * columns - left - width)
 
+    @property
+    def inside(self) -> np.ndarray:
+        """Whether a block lies within the image as a whole, bool (rows, columns)."""
+        rows, columns = self.luma.shape[:2]
+        (top, bottom), (left, right) = self.padding
+        inside = np.zeros((rows, columns), bool)
+        inside[int(top > 0) : rows - (bottom > 0), int(left > 0) : columns - (right > 0)] = True
+        return inside
+
     def describe(self) -> str:
         """Says in a few words what was read: "quality 35, 4:2:0, tables of libjpeg"."""
+        if self.subsampling == "unknown":
+            return f"quality {self.quality}"
         if self.has_libjpeg_tables:
             return f"quality {self.quality}, {self.subsampling}, tables of libjpeg"
         return f"quality about {self.quality}, {self.subsampling}, tables of its own"
@@ -286,7 +297,7 @@ def _orientation(data: bytes) -> int:
 
 def log2_step_of_quality(quality: float) -> float:
     """Returns `JpegCoding.log2_luma_step` of libjpeg's tables for a quality of 1 to 100."""
-    means = _libjpeg_tables()[:, 0].mean((1, 2))
+    means = libjpeg_tables()[:, 0].mean((1, 2))
     return float(np.interp(quality, np.arange(1, 101), np.log2(means)))
 
 
@@ -318,7 +329,7 @@ def _match(coding: JpegCoding) -> int | None:
     # Some encoders let steps pass a byte where others cut them.
     luma = np.minimum(coding.luma_table, 255)
     chroma = None if coding.chroma_table is None else np.minimum(coding.chroma_table, 255)
-    for tables in (_libjpeg_tables(), _libjpeg_tables().swapaxes(2, 3)):
+    for tables in (libjpeg_tables(), libjpeg_tables().swapaxes(2, 3)):
         same = (tables[:, 0] == luma).all((1, 2))
         if chroma is not None:
             same &= (tables[:, 1] == chroma).all((1, 2))
@@ -328,7 +339,7 @@ def _match(coding: JpegCoding) -> int | None:
 
 
 @functools.cache
-def _libjpeg_tables() -> np.ndarray:
+def libjpeg_tables() -> np.ndarray:
     """Luma and chroma tables of quality 1 to 100, (100, 2, 8, 8)."""
     base = np.array([_LUMA.split(), _CHROMA.split()], int).reshape(1, 2, 8, 8)
     quality = np.arange(1, 101).reshape(100, 1, 1, 1)

@@ -122,17 +122,21 @@ class Job:
 def on_blocks(image: np.ndarray, coding: JpegCoding) -> np.ndarray:
     """Returns a JPEG's image on its whole blocks, with the luma that its coefficients tell exactly.
 
+    Blocks that reach beyond the image and whose coefficients are in doubt stay as decoded.
+
     Args:
-        image: uint8, (H, W, 1 or 3), as decoded.
+        image: uint8 or uint16, (H, W, 1 or 3), as decoded.
         coding: How it was coded.
 
     Returns:
         float32 in about [0, 1], neither rounded nor clipped; sides are multiples of 8.
     """
-    padded = np.pad(image, (*coding.padding, (0, 0)), mode="symmetric").astype(np.float32)
+    padded = to_unit(np.pad(image, (*coding.padding, (0, 0)), mode="symmetric"))
     weights = np.array(LUMA if padded.shape[2] == 3 else (1.0,), np.float32)
-    exact = coding.block_luma() + 128.0
-    return (padded + (exact - padded @ weights)[..., None]) / np.float32(255)
+    exact = (coding.block_luma() + 128.0) / np.float32(255)
+    known = (coding.inside | coding.certain).repeat(8, axis=0).repeat(8, axis=1)
+    change = np.where(known, exact - padded @ weights, 0.0)
+    return padded + change[..., None]
 
 
 class Tile(NamedTuple):

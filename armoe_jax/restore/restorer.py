@@ -181,9 +181,10 @@ class Restorer:
             image: uint8, uint16, or float32 in [0, 1] (then not clipped); (H, W), (H, W, 1) or
                 (H, W, 3) in RGB order.
             index: The image's number, on which gate noise depends.
-            coding: How the image was coded, if it is the uint8 image of a JPEG file: see
-                `armoe_jax.images.jpeg.read_jpeg_coding`. Networks without an interval head do not
-                look at it.
+            coding: How the image was coded, if it is that of a JPEG file or shows that it was one:
+                see `armoe_jax.images.jpeg.read_jpeg_coding` and `find_first_coding` of
+                `armoe_jax.images.jpeg_history`. Networks without an interval head do not look
+                at it. Not for float32.
 
         Returns:
             An array of the same dtype and axes; sides times `config.scale`.
@@ -452,9 +453,9 @@ def check_tiling(tile: Any, overlap: int, alignment: int) -> str | int:
 
 
 def _check_coding(coding: JpegCoding, image: np.ndarray) -> None:
-    if image.dtype != np.uint8 or coding.size != image.shape[:2]:
+    if image.dtype.kind != "u" or coding.size != image.shape[:2]:
         raise ValueError(
-            f"coding is that of a uint8 image of shape {coding.size}, but the image is "
+            f"coding is that of a uint8 or uint16 image of shape {coding.size}, but the image is "
             f"{image.dtype} of shape {image.shape[:2]}; give the image as it was decoded"
         )
 

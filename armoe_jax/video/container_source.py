@@ -9,10 +9,12 @@ import heapq
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from av.error import FFmpegError
 
+from armoe_jax.images.jpeg import JpegCoding, read_jpeg_coding
 from armoe_jax.video.color import planes_to_rgb
 from armoe_jax.video.frames import frame_format, planes_of, rgb_of
 from armoe_jax.video.info import (
@@ -30,13 +32,32 @@ from armoe_jax.video.pyav import as_fraction, open_container
 # no frame before it had.
 _TIMES_IN_ORDER_OF_DECODING = {"avi": "dts", "mxf": "pts"}
 _CENTERED_CODECS = frozenset({"mjpeg", "mpeg1video"})
+# Mean difference in levels between the luma of a frame and what its coding decodes to: decoders
+# round differently, but a field, a turned picture and the like are another picture.
+_SAME_LUMA = 1.0
+
+
+class _Decoded(NamedTuple):
+    """A frame of PyAV, and the packet that it came from."""
+
+    frame: Any
+    packet: Any
 
 
 class ContainerSource:
-    """Anything that PyAV opens: its first video stream, and packets of the others as they are."""
+    """Anything that PyAV opens: its first video stream, and packets of the others as they are.
 
-    def __init__(self, path: Path, options: VideoOptions):
-        self._path, self._options = path, options
+    Args:
+        path: The file.
+        options: How to read it.
+        codings: Whether pictures of Motion JPEG tell how they were coded.
+
+    Raises:
+        ValueError: If it is no video that can be read, or the options do not fit it.
+    """
+
+    def __init__(self, path: Path, options: VideoOptions, *, codings: bool = False):
+        self._path, self._options, self._codings = path, options, codings
         self.notes: list[str] = []
         bitstream = BITSTREAM_FORMATS.get(path.suffix.lower())
         try:
@@ -57,7 +78,9 @@ class ContainerSource:
         self.video = self.container.streams.video[0]
         if self.video.codec_context is None:
             raise ValueError(f"{self._path}: its video is of a codec that FFmpeg does not know")
-        self.video.thread_type = "AUTO"
+        self._codings &= self.video.codec_context.codec.canonical_name == "mjpeg"
+        # With a thread for each frame, frames come some packets later.
+        self.video.thread_type = "SLICE" if self._codings else "AUTO"
         if self._options.fps and not bare:
             raise ValueError(
                 f"{self._path}: has time stamps of its own, which are kept; leave --fps out"
@@ -72,12 +95,12 @@ class ContainerSource:
         self._head: list[Any] = []  # packets of other streams up to the first frame, and that
         for item in self._decoded:
             self._head.append(item)
-            if _is_frame(item):
+            if isinstance(item, _Decoded):
                 break
         else:
             raise ValueError(f"{self._path}: no frame could be decoded")
         self._bare = bare
-        self.info = self._describe(self._head[-1])
+        self.info = self._describe(self._head[-1].frame)
 
     def _describe(self, frame: Any) -> SourceInfo:
         rate = (
@@ -136,7 +159,7 @@ class ContainerSource:
             for frame in frames:
                 if times:
                     frame.pts = heapq.heappop(times)
-                yield frame
+                yield _Decoded(frame, packet)
 
     def items(self) -> Iterator[Any]:
         """Yields `Picture`s, and packets of the copied streams.
@@ -146,12 +169,14 @@ class ContainerSource:
         """
         number, corrupt, times = 0, 0, _Times(self.info, bare=self._bare)
         for item in itertools.chain(self._head, self._decoded):
-            if not _is_frame(item):
+            if not isinstance(item, _Decoded):
                 yield item
                 continue
-            pts, duration = times.next(item.pts, item.duration)
-            corrupt += bool(item.is_corrupt)
-            yield Picture(self._to_rgb(item, number), pts, duration)
+            frame = item.frame
+            pts, duration = times.next(frame.pts, frame.duration)
+            corrupt += bool(frame.is_corrupt)
+            rgb = self._to_rgb(frame, number)
+            yield Picture(rgb, pts, duration, self._coding_of(item) if self._codings else None)
             number += 1
         self._note_damage(number, corrupt)
 
@@ -166,6 +191,18 @@ class ContainerSource:
         if is_rgb:
             return rgb_of(frame, fmt)
         return planes_to_rgb(planes_of(frame, fmt), fmt, self.info.color)
+
+    def _coding_of(self, decoded: _Decoded) -> JpegCoding | None:
+        """Reads the coding of a frame, which holds for its RGB only in JPEG's own colours."""
+        fmt, color = self.info.format, self.info.color
+        if self.info.is_rgb or fmt.bits != 8 or color.matrix != "bt601" or not color.full_range:
+            return None
+        coding = read_jpeg_coding(bytes(decoded.packet))
+        if not isinstance(coding, JpegCoding) or coding.size != (fmt.height, fmt.width):
+            return None
+        luma = np.clip(coding.decoded_luma() + 128, 0, 255)
+        miss = np.abs(luma - planes_of(decoded.frame, fmt)[0]).mean()
+        return coding if miss < _SAME_LUMA else None
 
     def _note_damage(self, decoded: int, corrupt: int) -> None:
         if self._damaged or corrupt:
@@ -199,7 +236,3 @@ class _Times:
             pts = max(pts, self._last + 1)
         self._last, self._since = pts, self._since + 1
         return pts, duration or max(1, round(self._frame_time))
-
-
-def _is_frame(item: Any) -> bool:
-    return hasattr(item, "pict_type")

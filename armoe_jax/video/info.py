@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt16
 
+from armoe_jax.images.jpeg import JpegCoding
 from armoe_jax.video import yuv
 from armoe_jax.video.color import ColorSpec
 from armoe_jax.video.options import VideoOptions
@@ -67,11 +68,19 @@ class SourceInfo:
 
 @dataclasses.dataclass
 class Picture:
-    """A frame: RGB (or gray) of 16 bits, with its time in units of the source's time base."""
+    """A frame.
+
+    Attributes:
+        rgb: RGB (or gray) of 16 bits.
+        pts: Its time in units of the source's time base.
+        duration: In the same units.
+        coding: How a frame of Motion JPEG was coded, if that was asked for and is certain.
+    """
 
     rgb: UInt16[np.ndarray, "h w 3"] | UInt16[np.ndarray, "h w"]
     pts: int
     duration: int
+    coding: JpegCoding | None = None
 
 
 def color_spec(

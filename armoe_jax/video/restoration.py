@@ -20,7 +20,8 @@ from armoe_jax.video.options import RAW_SUFFIXES, VideoOptions
 from armoe_jax.video.pipeline import run_pipeline
 from armoe_jax.video.raw import RawSink, RawSource
 
-Restore = Callable[[NDArray[np.uint16]], NDArray[np.uint16]]
+Restore = Callable[..., NDArray[np.uint16]]
+"""From a picture of 16 bits, and for networks with an interval head its `coding`, to another."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ def restore_video(
         src: Any file that PyAV reads, or .y4m, or .yuv (then with `options.yuv_size`).
         dst: Output; its suffix chooses the container (.y4m and .yuv hold bare samples).
         restorer: Takes and returns a 16-bit picture, (H, W, 3) RGB or (H, W) gray; the result
-            may be larger by a constant scale.
+            may be larger by a constant scale. If its `config` has an interval head, it is called
+            with `coding=...` for frames of Motion JPEG.
         options: How to read and write; defaults if None.
         overwrite: Whether an existing `dst` may be replaced.
         progress: Whether a progress bar is shown.
@@ -92,7 +94,7 @@ def restore_video(
     if dst.exists() and (src.resolve() == dst.resolve() or not overwrite):
         raise FileExistsError(f"{dst}: exists; choose another name or pass --overwrite")
     start = time.monotonic()
-    source = _open_source(src, options)
+    source = _open_source(src, options, codings=_looks_at_codings(restorer))
     try:
         sink = _open_sink(dst, source, options)
         try:
@@ -109,12 +111,18 @@ def restore_video(
     return _summarise(source, sink, time.monotonic() - start)
 
 
-def _open_source(path: Path, options: VideoOptions) -> RawSource | ContainerSource:
+def _looks_at_codings(restorer: Restore) -> bool:
+    return getattr(getattr(restorer, "config", None), "interval_head", False)
+
+
+def _open_source(
+    path: Path, options: VideoOptions, *, codings: bool
+) -> RawSource | ContainerSource:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if path.suffix.lower() in RAW_SUFFIXES:
         return RawSource(path, options)
-    return ContainerSource(path, options)
+    return ContainerSource(path, options, codings=codings)
 
 
 def _open_sink(
@@ -132,7 +140,8 @@ def _run(source: Any, sink: Any, restorer: Restore, *, progress: bool, depth: in
     def transform(item: Any) -> Any:
         if not isinstance(item, Picture):
             return item
-        return dataclasses.replace(item, rgb=restorer(item.rgb))
+        told = {} if item.coding is None else {"coding": item.coding}
+        return dataclasses.replace(item, rgb=restorer(item.rgb, **told))
 
     def consume(item: Any) -> None:
         if isinstance(item, Picture):

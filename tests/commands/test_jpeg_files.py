@@ -126,3 +126,26 @@ def test_damaged_files_end_no_run(checkpoint, tmp_path, capsys):
         with Image.open(out / f"{name}.png") as image:
             assert image.size == read_image(source / f"{name}.jpg").pixels.shape[1::-1]
     assert min(len(restored), len(refused)) > ROUNDS // 8
+
+
+def test_restore_uses_what_pixels_tell(checkpoint, tmp_path, caplog):
+    """A JPEG cropped and saved as PNG, and one saved again."""
+    rng = np.random.default_rng(0)
+    gray = rng.normal(128, 30, (24, 28, 1)).repeat(4, 0).repeat(4, 1)
+    original = (gray + np.array([0, 10, -10])).clip(0, 255)
+    Image.fromarray(original.astype(np.uint8)).save(tmp_path / "once.jpg", quality=30)
+    once = np.asarray(Image.open(tmp_path / "once.jpg"))
+    Image.fromarray(once[3:, 5:]).save(tmp_path / "cropped.png")
+    Image.fromarray(once).save(tmp_path / "twice.jpg", quality=90)
+    sources = [str(tmp_path / name) for name in ("cropped.png", "twice.jpg")]
+    words = ["-o", str(tmp_path / "out"), "--checkpoint", checkpoint, "--format", "png"]
+    assert main(["restore", *sources, *words]) == 0
+    assert "cropped.png: its pixels show a coding at quality 30" in caplog.text
+    assert "twice.jpg: quality 90, 4:2:0, tables of libjpeg" in caplog.text
+    assert "twice.jpg: its pixels show a coding at quality 30, 4:2:0" in caplog.text
+    file = read_jpeg_coding(tmp_path / "once.jpg")
+    told = load_pretrained(checkpoint)(once, coding=file).astype(int)
+    twice = np.asarray(Image.open(tmp_path / "out" / "twice.png"))
+    assert np.abs(twice - told).mean() < 1.5
+    cropped = np.asarray(Image.open(tmp_path / "out" / "cropped.png"))
+    assert np.abs(cropped - told[3:, 5:])[5:-8, 3:-8].mean() < 1.5

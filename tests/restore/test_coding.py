@@ -106,7 +106,29 @@ def test_networks_without_the_head_do_not_look(make_variables):
 
 def test_the_coding_of_another_image_is_refused(restorer):
     image, coding = encode_jpeg(photograph(16, 16), quality=20)
-    with pytest.raises(ValueError, match=r"coding is that of a uint8 image of shape \(16, 16\)"):
+    with pytest.raises(
+        ValueError, match=r"coding is that of a uint8 or uint16 image of shape \(16, 16\)"
+    ):
         restorer(image[:8], coding=coding)
     with pytest.raises(ValueError, match="the image is float32"):
         restorer(image / np.float32(255), coding=coding)
+
+
+def test_pictures_of_16_bits_are_restored_as_those_of_8(restorer):
+    image, coding = encode_jpeg(photograph(16, 24), quality=20)
+    expected = restorer(image, coding=coding).astype(float)
+    got = restorer(image * np.uint16(257), coding=coding)
+    assert got.dtype == np.uint16
+    assert np.abs(got / 257 - expected).max() <= 0.51
+
+
+def test_what_pixels_tell_of_blocks_that_are_cut_is_no_luma(restorer):
+    """Blocks found in pixels are mirrored at the image's edge: their integers are made up."""
+    image, coding = encode_jpeg(photograph(24, 40), quality=30, grid=(3, 5))
+    luma = coding.luma.copy()
+    luma[0, :, 0, 0] += 99
+    made_up = dataclasses.replace(coding, luma=luma)
+    assert not made_up.inside[0].any()
+    np.testing.assert_array_equal(restorer(image, coding=made_up), restorer(image, coding=coding))
+    inner = dataclasses.replace(coding, luma=np.where(coding.inside[..., None, None], 99, luma))
+    assert (restorer(image, coding=inner) != restorer(image, coding=coding)).any()
