@@ -68,9 +68,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def without_mixture(checkpoint: str, folder: Path) -> str:
-    """Saves a network whose mixtures of experts put out zero; returns its folder."""
+    """Saves a network whose mixtures of experts put out zero; returns its folder.
+
+    Raises:
+        ValueError: It has no mixture as the released network has.
+    """
     model = load_weights(checkpoint)
     values = traverse_util.flatten_dict(model.variables, sep="/")
+    if not any("/moe/out_linear/" in name for name in values):
+        raise ValueError(f"{checkpoint}: there is no mixture that could be silenced")
     silent = {
         name: np.zeros_like(value) if "/moe/out_linear/" in name else value
         for name, value in values.items()
