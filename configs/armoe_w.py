@@ -119,18 +119,21 @@ VVC: Changes = TRAINING | {
     "optim.learning_rate": 1.5e-3,
 }
 
-VVC_QUALITY: Changes = VVC | {
-    "data.patch_size": 160,
-    "train.objective": "quality",
-    "train.init_partial": False,
-    "train.overrated": 32.0,  # of 16, 32, 64 the one with which most is gained and no Kodak image loses
-    "train.batch_size": 16,
-    "train.seed": 5,
-    "train.num_steps": 8_000,
-    "optim.learning_rate": 2e-3,
-    "eval.every": 0,
-    "checkpoint.every": 2_000,
-}
+VVC_QUALITY: Changes = (
+    VVC
+    | {
+        "data.patch_size": 160,
+        "train.objective": "quality",
+        "train.init_partial": False,
+        "train.overrated": 32.0,  # of 16, 32, 64 the one with which most is gained and no Kodak image loses
+        "train.batch_size": 16,
+        "train.seed": 5,
+        "train.num_steps": 8_000,
+        "optim.learning_rate": 2e-3,
+        "eval.every": 0,
+        "checkpoint.every": 2_000,
+    }
+)
 
 RUNS = {
     "jpeg": JPEG,

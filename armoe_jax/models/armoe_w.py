@@ -240,7 +240,9 @@ class ARMoEW(nn.Module):
         self, x: Float[Array, "b h w c"], steps: Float[Array, "b f"] | None
     ) -> tuple[Float[Array, " b"], Float[Array, "b f"] | None]:
         """Returns the coding quality, and the steps of those files that their pixels agree with."""
-        estimate = QualityEstimator(self.config.quality_range, name="quality")(x)
+        # The estimator knows 8-bit images; what a file tells of luma beyond them misleads it.
+        seen = jnp.round(jnp.clip(x, 0.0, 1.0) * LEVELS) / LEVELS
+        estimate = QualityEstimator(self.config.quality_range, name="quality")(seen)
         if steps is None:
             return estimate, None
         told = quality_of_steps(steps)
