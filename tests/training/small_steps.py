@@ -1,9 +1,7 @@
 """A network of one block, its variables, and single training steps of it."""
 
-import jax
-import jax.numpy as jnp
-
 import configs
+from armoe_jax.benchmark.measure import random_variables
 from armoe_jax.models import build_model
 from armoe_jax.training import losses, optim, sharding
 from armoe_jax.training import state as train_state
@@ -27,7 +25,7 @@ def make_model(**changes):
 
 
 def make_variables(model):
-    return jax.device_get(jax.jit(lambda: model.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3))))())
+    return random_variables(model.config)
 
 
 def make_options(learning_rate=1e-3, **changes):
@@ -41,8 +39,8 @@ def make_options(learning_rate=1e-3, **changes):
     return StepOptions(**(values | changes))
 
 
-def make_state(variables, options, mesh, *, ema=True):
-    metrics = metrics_shapes(1, len(EXPERTS))
+def make_state(variables, options, mesh, *, ema=True, experts=EXPERTS):
+    metrics = metrics_shapes(1, len(experts))
     state = train_state.create(variables, options.optimizer, ema=ema, metrics=metrics)
     return sharding.place(state, train_state.shardings(state, mesh, fsdp=False))
 

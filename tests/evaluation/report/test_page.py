@@ -10,11 +10,14 @@ import shutil
 import numpy as np
 import pytest
 
+from armoe_jax.benchmark.measure import random_variables
+from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.cli import main
 from armoe_jax.evaluation.analysis import Attribution, ExpertUsage
 from armoe_jax.evaluation.report import Inside, load_run, write_report
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import bd_rate
+from armoe_jax.models import ARMoEConfig
 
 
 @pytest.fixture(scope="module")
@@ -140,18 +143,10 @@ class TestCommand:
 
     @pytest.mark.slow
     def test_looks_inside(self, folders, tmp_path):
-        import jax
-        import jax.numpy as jnp
-
-        from armoe_jax.checkpoints.folder import save_model
-        from armoe_jax.models import ARMoEConfig, build_model
-
         config = ARMoEConfig(
-            embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8), upscale=1
+            embed_dim=32, depth=(1,), num_heads=(2,), split_size=(4, 8), experts=("dct", "haar")
         )
-        init = jax.jit(build_model(config).init)
-        variables = init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-        save_model(tmp_path / "model", config, variables, provenance={})
+        save_model(tmp_path / "model", config, random_variables(config), provenance={})
         record = json.loads((folders[0] / "evaluation.json").read_text())
         for image in record["images"]:
             del image["expert"]
