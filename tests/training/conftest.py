@@ -1,6 +1,7 @@
 """Tiny pairs of images and a tiny configuration, shared by the tests of training."""
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 import configs
+from armoe_jax.runtime.files import written_beside
+from armoe_jax.runtime.locks import locked
 
 # Helper modules lie beside the tests.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -17,10 +20,20 @@ import training_runs
 
 
 @pytest.fixture(scope="session")
-def pairs_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def session_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test session, the same for all workers of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def pairs_dir(session_dir: Path) -> Path:
     """Folders train/{gt,lq} and eval/{gt,lq}."""
-    folder = tmp_path_factory.mktemp("pairs")
-    training_runs.write_pairs(folder)
+    folder = session_dir / "pairs"
+    with locked(session_dir / "pairs.lock", wait=True):
+        if not folder.exists():
+            with written_beside(folder) as new:
+                training_runs.write_pairs(new)
     return folder
 
 
@@ -46,10 +59,13 @@ def xla_cache() -> Path:
 
 @pytest.fixture(scope="session")
 def finished_run(
-    tmp_path_factory: pytest.TempPathFactory, tiny_flags: list[str], xla_cache: Path
+    session_dir: Path, tiny_flags: list[str], xla_cache: Path
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Working directory and output of an uninterrupted run, a process of its own."""
-    workdir = tmp_path_factory.mktemp("finished_run")
-    result = training_runs.run(workdir, tiny_flags, xla_cache)
+    workdir, output = session_dir / "finished_run", session_dir / "finished_run.pickle"
+    with locked(session_dir / "finished_run.lock", wait=True):
+        if not output.exists():
+            output.write_bytes(pickle.dumps(training_runs.run(workdir, tiny_flags, xla_cache)))
+    result = pickle.loads(output.read_bytes())
     assert result.returncode == 0, result.stderr
     return workdir, result
