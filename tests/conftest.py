@@ -17,13 +17,12 @@ NUM_VIRTUAL_DEVICES = 8
 
 # One folder of compiled programs for all: workers of pytest-xdist, and the programs that tests
 # start, inherit the variable; whoever made the folder removes it.
-CACHE = "JAX_COMPILATION_CACHE_DIR"
+CACHE, SHORTEST = "JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
 own_cache = None if CACHE in os.environ else tempfile.mkdtemp(prefix="armoe_jax_tests_")
-if own_cache:
-    os.environ[CACHE] = own_cache
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
-    jax.config.update("jax_compilation_cache_dir", own_cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+os.environ[CACHE] = own_cache or os.environ[CACHE]
+os.environ.setdefault(SHORTEST, "0.1")
+jax.config.update("jax_compilation_cache_dir", os.environ[CACHE])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", float(os.environ[SHORTEST]))
 
 jax.config.update("jax_num_cpu_devices", NUM_VIRTUAL_DEVICES)
 jax.config.update("jax_numpy_rank_promotion", "raise")
