@@ -5,29 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from made_evaluations import Pair, halfway, noisy_pair
 
 from armoe_jax.evaluation.pairs import evaluate_pairs
 from armoe_jax.images.io import read_image
 from armoe_jax.metrics import ms_ssim, psnr, psnr_b, ssim
 from armoe_jax.ops.resize import imresize
-
-
-class Pair(NamedTuple):
-    name: str
-    lq: np.ndarray
-    gt: np.ndarray
-
-
-def noisy_pair(name, height=20, width=24, seed=0):
-    rng = np.random.default_rng(seed)
-    gt = rng.integers(0, 256, (height, width, 3), np.uint8)
-    lq = np.clip(gt + rng.normal(0, 8, gt.shape), 0, 255).astype(np.uint8)
-    return Pair(name, lq, gt)
-
-
-def halfway(pair):
-    """A network that removes half of the error."""
-    return lambda lq: ((lq.astype(int) + pair.gt) // 2).astype(np.uint8)
 
 
 def test_record_has_the_documented_form(tmp_path):
