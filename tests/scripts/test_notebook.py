@@ -22,7 +22,7 @@ from armoe_jax.images.io import read_image, write_image
 from armoe_jax.models import ARMoEConfig, build_model
 
 NOTEBOOK = Path(__file__).parents[2] / "scripts" / "colab_evaluation.ipynb"
-CELL_SECONDS = 300
+CELL_SECONDS = 1800
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from PIL import Image
 from armoe_jax.training.metric_writer import TIMING_FIELDS, read_metrics
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 600.0  # seconds; a bound against hanging, not an expectation
+PATIENCE = 1800.0  # seconds; a bound against hanging, not an expectation
 
 
 def write_pairs(folder: Path, num_train: int = 4, num_eval: int = 2) -> None:

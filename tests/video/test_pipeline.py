@@ -6,7 +6,7 @@ import pytest
 
 from armoe_jax.video.pipeline import run_pipeline
 
-WAIT_SECONDS = 60  # a bound for threads that would hang if something were wrong
+WAIT_SECONDS = 1800  # a bound for threads that would hang if something were wrong
 
 
 class TestPipeline:

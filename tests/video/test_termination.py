@@ -12,7 +12,7 @@ from clips import keep
 from armoe_jax.video import is_video, restore_video
 from armoe_jax.video.termination import exit_when_terminated
 
-WAIT_SECONDS = 60  # a bound for a process that would hang if something were wrong
+WAIT_SECONDS = 1800  # a bound for a process that would hang if something were wrong
 
 PAUSED_RUN = """
     import sys, time
