@@ -55,8 +55,9 @@ class JpegCoding:
         chroma_table: Quantiser steps of Cb (and, as good as always, Cr), or None for gray.
         subsampling: "4:2:0", "4:2:2", "4:4:4", "4:4:0", "4:1:1", "4:1:0", "other", or "gray"; as
             the file is stored, before any turn. "unknown" without a file.
-        luma: The quantised coefficients, int16 (rows, columns, 8, 8). Times `luma_table` and
-            through the orthonormal inverse DCT they give luma minus 128.
+        luma: The quantised coefficients, int16 (rows, columns, 8, 8), or what to expect of them,
+            float32. Times `luma_table` and through the orthonormal inverse DCT they give luma minus
+            128.
         certain: Whether all integers of a block are known to be the file's, (rows, columns). Others
             may be a step off; most of them are dark or bright flat blocks.
     """

@@ -2,11 +2,13 @@
 
 python scripts/maintain/measure_jpeg.py --gt kodak24 [--checkpoint CKPT] [--json results/jpeg.json]
 
-Prints three tables. By quality, the mean gain in PSNR-Y (dB), restored from the file (quantiser
+Prints four tables. By quality, the mean gain in PSNR-Y (dB), restored from the file (quantiser
 steps and coefficients), told the quality alone, and estimating it from pixels. By kind of file at
 --quality, the gain with whatever its own file tells ("file"), with what `restore` finds in file
 and pixels ("found"), and estimating from pixels ("pixels"). And what becomes of the originals,
 which nothing ever coded: PSNR-Y between them and their restoration, which is to be 50 dB or more.
+With --outputs, what of the gain at that quality is lost by saving the result as JPEG once more, and
+the mean size of the file.
 """
 
 import argparse
@@ -25,6 +27,8 @@ from armoe_jax.images.jpeg import JpegCoding, JpegNote, read_jpeg_coding
 from armoe_jax.images.jpeg_history import find_first_coding
 from armoe_jax.restore import Restorer
 
+OUTPUTS = (90, 95, 98, 99, 100)
+
 Kind = Callable[[np.ndarray, int], tuple[bytes, np.ndarray]]
 """From an original and a quality to a file and the original of what the file shows."""
 
@@ -36,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--checkpoint", default="car_small_jpeg")
     parser.add_argument("--qualities", type=int, nargs="*", default=[*range(10, 91, 10), 95, 98])
     parser.add_argument("--quality", type=int, nargs="*", default=[10, 30, 70], help="of kinds")
+    parser.add_argument("--outputs", type=int, nargs="*", default=[], metavar="QUALITY")
     parser.add_argument("--kinds", nargs="*", default=[*KINDS], choices=[*KINDS], metavar="KIND")
     parser.add_argument("--crop", type=int, default=0, help="side of a middle part; 0: all")
     parser.add_argument("--json", type=Path)
@@ -54,6 +59,9 @@ def main(argv: list[str] | None = None) -> int:
             gains = _gains(KINDS[name], originals, quality, restorers)
             rows.append({"kind": name, "quality": quality} | gains)
             _say(rows[-1])
+    for quality in args.outputs:
+        rows.append({"output of": quality} | _losses(originals, quality, blind))
+        _say(rows[-1])
     rows.append({"kind": "never coded"} | _changes(originals, blind))
     _say(rows[-1])
     if args.json:
@@ -81,6 +89,22 @@ def _gains(
         figures |= {name: round(float(np.mean(values)), 3)}
         figures |= {f"worst {name}": round(min(values), 3)}
     return figures
+
+
+def _losses(originals: list[np.ndarray], quality: int, restorer: Restorer) -> dict[str, object]:
+    """Gain, and what each way of saving the result loses of it (dB) at which size (KiB)."""
+    forms = {"4:2:0, 75": (75, "4:2:0")} | {f"4:4:4, {q}": (q, "4:4:4") for q in OUTPUTS}
+    found: dict[str, list[tuple[float, float]]] = {"gain, PNG": [], **{name: [] for name in forms}}
+    for original in originals:
+        lq, coding = _open(plain(original, quality)[0])
+        restored = restorer(lq, coding=coding)
+        reached = psnr(restored, original)
+        found["gain, PNG"].append((reached - psnr(lq, original), len(_save(restored, 0, "PNG"))))
+        for name, (output, subsampling) in forms.items():
+            file = _save(restored, output, subsampling=subsampling)
+            found[name].append((reached - psnr(_open(file)[0], original), len(file)))
+    means = {name: np.mean(values, axis=0) for name, values in found.items()}
+    return {name: f"{decibels:.3f} ({size / 1024:.0f})" for name, (decibels, size) in means.items()}
 
 
 def _changes(originals: list[np.ndarray], restorer: Restorer) -> dict[str, object]:

@@ -53,12 +53,17 @@ def test_its_tables(measure_jpeg, original, tmp_path):
     Image.fromarray(original).save(tmp_path / "gt" / "a.png")
     words = ["--gt", str(tmp_path / "gt"), "--checkpoint", str(tmp_path / "w.safetensors")]
     words += ["--qualities", "40", "--quality", "20", "--kinds", "saved again at 75"]
+    words += ["--outputs", "40"]
     assert measure_jpeg.main([*words, "--json", str(tmp_path / "out.json")]) == 0
-    by_quality, twice, originals = json.loads((tmp_path / "out.json").read_text())
+    by_quality, twice, output, originals = json.loads((tmp_path / "out.json").read_text())
     assert by_quality["quality"] == 40
     assert by_quality["pixels"] == by_quality["told"] == by_quality["worst pixels"] == 0
     assert 0 < abs(by_quality["file"]) < 0.5
     assert (twice["kind"], twice["quality"]) == ("saved again at 75", 20)
     assert twice["pixels"] == 0
     assert twice["found"] > twice["file"]  # the luma of the first coding
+    sizes = [int(output[f"4:4:4, {quality}"].split("(")[1][:-1]) for quality in (90, 95, 99, 100)]
+    assert output["output of"] == 40
+    assert 0 < sizes[0] < sizes[-1]
+    assert sizes == sorted(sizes)
     assert originals == {"kind": "never coded", "kept": 99, "worst kept": 99, "taken for coded": 0}
