@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -72,9 +71,8 @@ def test_runs_without_the_model_code(file, model, tmp_path):
         loaded = [n for n in sys.modules if n.startswith(("flax", "armoe_jax.models"))]
         sys.exit(f"loaded {{loaded}}" if loaded else 0)
     """
-    compiled_alike = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}  # see conftest.py
     program = [sys.executable, "-c", textwrap.dedent(script)]
-    subprocess.run(program, check=True, timeout=1800, env=compiled_alike)
+    subprocess.run(program, check=True, timeout=1800)
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), model(x).image, atol=1e-6)
 
 

@@ -232,7 +232,7 @@ def test_full_disk_stops_the_build_and_the_next_run_continues(source_folder, tmp
 def test_killed_and_continued_build_equals_an_uninterrupted_one(photo, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for number in range(10):
+    for number in range(6):
         Image.fromarray(np.roll(photo, number, 1)).save(source / f"{number:02d}.png")
     arguments = ["--source", str(source), "--codec", "vvc", "jpeg", "--qp", "32"]
     arguments += ["--quality", "40", "--preset", "", "--workers", "2"]

@@ -58,6 +58,20 @@ def test_every_bit_comes_back(tmp_path, ema, fsdp):
         assert x.sharding == y.sharding
 
 
+ALONE, SPLIT = {"num_devices": 1}, {"num_devices": 8, "fsdp": True}
+
+
+@pytest.mark.parametrize(("before", "after"), [(ALONE, SPLIT), (SPLIT, ALONE)], ids=str)
+def test_a_state_goes_on_on_other_devices(tmp_path, before, after):
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
+        checkpointer.save(make_state(7, seed=7, **before), meta())
+    expected = make_state(7, seed=7, **after)
+    restored, _ = restore(tmp_path, expected)
+    assert_same(restored, expected)
+    for x, y in zip(jax.tree.leaves(restored), jax.tree.leaves(expected), strict=True):
+        assert x.sharding == y.sharding
+
+
 def test_blocks_lie_on_disk_one_by_one(tmp_path):
     state = make_state(4)
     with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:

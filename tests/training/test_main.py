@@ -134,7 +134,7 @@ def test_ctrl_c_to_all_processes_saves_first(reference, flags, cache, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used_on_other_devices(
+def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
     reference, flags, cache, tmp_path
 ):
     workdir = tmp_path / "run"
@@ -146,13 +146,11 @@ def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used_on_othe
         content = bytearray(data.read_bytes())
         content[len(content) // 2] ^= 0x10
         data.write_bytes(content)
-    more = [*flags, "--config.sharding.num_devices=2", "--config.sharding.fsdp=True"]
-    told = finish(workdir, more, cache, devices=2)
+    told = finish(workdir, flags, cache)
     assert f"the checkpoint of step {newest} is damaged and is not used" in told
     assert f"continuing at step {older} of {NUM_STEPS}" in told
     assert (workdir / "damaged_checkpoints" / str(newest)).is_dir()
-    assert "split over the mesh" in told
-    assert_nearly_same_losses(workdir, reference[0])
+    assert_same_end(workdir, reference[0])
 
 
 @pytest.mark.slow
@@ -187,6 +185,7 @@ def test_two_processes_save_together_and_one_continues(reference, flags, cache, 
     assert statuses == [143, 143], logs
     saved = runs.steps(workdir)[-1]
     assert all(f"saved at step {saved}; run the same command again" in log for log in logs)
+    assert "split over the mesh" in logs[0]
     assert "compiled the training step" in logs[0]
     assert "compiled the training step" not in logs[1]
     assert f"continuing at step {saved} of {NUM_STEPS}" in finish(workdir, flags, cache)

@@ -1,7 +1,5 @@
 """Makes tiny data, starts `python -m armoe_jax.main` as a user would, reads what a run left."""
 
-import contextlib
-import functools
 import json
 import os
 import signal
@@ -12,7 +10,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from PIL import Image
 
@@ -69,20 +66,6 @@ def flags_of(overrides: dict[str, Any]) -> list[str]:
     return [f"--config.{name}={value}" for name, value in overrides.items()]
 
 
-@functools.cache
-def fast_compilation() -> dict[str, str]:
-    """Returns XLA's options that halve the time of compilation, as far as this XLA knows them."""
-    known = {}
-    for name, value in (
-        ("xla_backend_optimization_level", "0"),
-        ("xla_cpu_use_fusion_emitters", "False"),
-    ):
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            jax.jit(lambda x: x).lower(0.0).compile({name: value})
-            known[name] = value
-    return known
-
-
 def environment(cache: Path, devices: int = 1) -> dict[str, str]:
     """Returns variables that let all runs of a test session share compiled programs."""
     return {
@@ -91,7 +74,6 @@ def environment(cache: Path, devices: int = 1) -> dict[str, str]:
         "JAX_NUM_CPU_DEVICES": str(devices),
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "XLA_FLAGS": " ".join(f"--{k}={v.lower()}" for k, v in fast_compilation().items()),
     }
 
 

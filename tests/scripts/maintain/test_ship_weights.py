@@ -80,11 +80,16 @@ def run(tmp_path_factory):
     """A workdir of 12 steps and the folder of its images."""
     folder = tmp_path_factory.mktemp("run")
     training_runs.write_pairs(folder / "pairs")
-    config = configs.load("configs/base.py", training_runs.tiny_overrides(folder / "pairs"))
+    train_and_evaluate(tiny_config(folder / "pairs"), folder / "workdir")
+    return folder
+
+
+def tiny_config(pairs):
+    """The configuration of that run: others of 12 steps find its programs compiled."""
+    config = configs.load("configs/base.py", training_runs.tiny_overrides(pairs))
     config.sharding.num_devices = 1
     config.optim.schedule = "cosine"
-    train_and_evaluate(config, folder / "workdir")
-    return folder
+    return config
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +189,7 @@ def test_a_changed_run_is_noticed(run, tmp_path, monkeypatch, capsys):
     shutil.copytree(run / "workdir", copy)
     path = copy / "config.json"
     config = json.loads(path.read_text())
-    config["train"]["seed"] += 1
+    config["data"]["seed"] += 1
     path.write_text(json.dumps(config))
     words = write_arguments(run)
     words[1] = str(copy)
@@ -302,10 +307,9 @@ def test_facts_of_a_run(tmp_path):
 
 @pytest.mark.slow
 def test_demo_trains_when_asked_to(run, tmp_path, monkeypatch, capsys):
-    overrides = training_runs.tiny_overrides(run / "pairs") | {"sharding.num_devices": 1}
-    config = configs.load("configs/base.py", overrides)
+    config = tiny_config(run / "pairs")
     monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path / "none")
     monkeypatch.setattr("configs.load", lambda path: config)
-    assert cli.main(["demo", "-o", str(tmp_path / "out"), "--train", "4"]) == 0
-    assert "at step 4" in capsys.readouterr().out
+    assert cli.main(["demo", "-o", str(tmp_path / "out"), "--train", "12"]) == 0
+    assert "at step 12" in capsys.readouterr().out
     assert (tmp_path / "out" / "training" / "evaluation.json").is_file()
