@@ -3,10 +3,13 @@
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Helper modules lie beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 import jax
 import pytest
@@ -58,6 +61,14 @@ SHARED = TESTS.parent.parent / "shared"
 def golden_dir() -> Path:
     """Reference outputs small enough to live in the repository."""
     return TESTS / "golden"
+
+
+@pytest.fixture(scope="session")
+def make_variables():
+    """Random weights for a config."""
+    import networks
+
+    return networks.random_variables
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,10 @@
 """Reference results with their tolerances, and small networks with random weights."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.models import ARMoEConfig, build_model
+from armoe_jax.models import ARMoEConfig
 
 TINY = ARMoEConfig(
     embed_dim=32, depth=(3,), num_heads=(2,), mlp_ratio=1.0, split_size=(2, 4), upscale=1
@@ -56,31 +55,10 @@ def components(golden_dir):
     return Golden(golden_dir / "components.npz")
 
 
-def random_variables(config, seed=0):
-    """Weights drawn without running the network; its branches and gates all matter."""
-    x = jax.ShapeDtypeStruct((1, 8, 8, config.in_chans), jnp.float32)
-    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), x)
-    rng = np.random.default_rng(seed)
-
-    def draw(path, leaf):
-        if path[-1].key in ("scale", "var"):
-            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
-        spread = 0.3 if len(leaf.shape) < 2 else max(1, np.prod(leaf.shape[:-1])) ** -0.5
-        return jnp.asarray(rng.normal(0, spread, leaf.shape), jnp.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
-
-
 @pytest.fixture(scope="package")
-def make_variables():
-    """Random weights for a config."""
-    return random_variables
-
-
-@pytest.fixture(scope="package")
-def tiny():
+def tiny(make_variables):
     """Config and weights of a network of three blocks, the last with shifted windows."""
-    return TINY, random_variables(TINY)
+    return TINY, make_variables(TINY)
 
 
 @pytest.fixture(scope="package")

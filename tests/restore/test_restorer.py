@@ -365,7 +365,7 @@ HUGE = """
 import resource, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from conftest import random_variables
+from networks import random_variables
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.restore import Restorer
 config = ARMoEConfig(embed_dim=32, depth=(1,), num_heads=(2,), split_size=(4, 4), upsampler="",
@@ -382,7 +382,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.slow
 def test_a_huge_image_takes_bounded_memory(request):
     run = subprocess.run(
-        [sys.executable, "-c", HUGE, str(request.path.parent)],
+        [sys.executable, "-c", HUGE, str(request.path.parents[1])],
         capture_output=True,
         text=True,
         check=True,

@@ -1,0 +1,33 @@
+"""A small network for tests, and random weights for this and others."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from armoe_jax.models import ARMoEConfig, build_model
+
+SMALL = ARMoEConfig(
+    embed_dim=32,
+    depth=(2,),
+    num_heads=(2,),
+    mlp_ratio=1.0,
+    split_size=(4, 4),
+    experts=("haar", "swt"),
+)
+
+
+def random_variables(config: Any, seed: int = 0) -> dict[str, Any]:
+    """Draws weights without running the network; its branches and gates all matter."""
+    x = jax.ShapeDtypeStruct((1, 8, 8, config.in_chans), jnp.float32)
+    shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), x)
+    rng = np.random.default_rng(seed)
+
+    def draw(path: Any, leaf: Any) -> np.ndarray:
+        if path[-1].key in ("scale", "var"):
+            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        spread = 0.3 if len(leaf.shape) < 2 else max(1, np.prod(leaf.shape[:-1])) ** -0.5
+        return rng.normal(0, spread, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
