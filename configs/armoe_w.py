@@ -34,6 +34,7 @@ Changes = dict[str, Any]
 
 TRAINING: Changes = {
     "model.depth": 4,
+    "model.pairs": 2,
     "data.cache": "memory",
     "data.patch_size": 64,
     "train.loss": "psnr",
@@ -119,6 +120,16 @@ VVC: Changes = TRAINING | {
     "optim.learning_rate": 1.5e-3,
 }
 
+VVC_LONGER: Changes = VVC | {  # from those weights; the added blocks start untrained
+    "model.depth": 6,
+    "data.mixture": (
+        {"qps": (22, 27), "weight": 0.45},  # they gain least
+        {"qps": (17, 22, 27, 32, 37, 42), "weight": 0.55},
+    ),
+    "train.seed": 6,
+    "optim.learning_rate": 1e-3,
+}
+
 VVC_QUALITY: Changes = VVC | {
     "data.patch_size": 160,
     "train.objective": "quality",
@@ -138,6 +149,7 @@ RUNS = {
     "jpeg_longer": JPEG_LONGER,
     "jpeg_quality": JPEG_QUALITY,
     "vvc": VVC,
+    "vvc_longer": VVC_LONGER,
     "vvc_quality": VVC_QUALITY,
 }
 

@@ -27,7 +27,7 @@ VARIANTS: dict[str, AnyConfig] = {
     ),
     # For CPUs: full resolution.
     "armoe_w_small": ARMoEWConfig(
-        embed_dim=32, depth=3, pairs=2, expert_dim=32, experts=("dct",), share_mixings=True, grid=8
+        embed_dim=32, depth=2, pairs=3, expert_dim=32, experts=("dct",), share_mixings=True, grid=8
     ),
     # For accelerators: half resolution.
     "armoe_w_base": ARMoEWConfig(
