@@ -130,7 +130,8 @@ VVC_LONGER: Changes = VVC | {  # from those weights; the added blocks start untr
     "optim.learning_rate": 1e-3,
 }
 
-VVC_QUALITY: Changes = VVC | {
+VVC_QUALITY: Changes = VVC_LONGER | {
+    "data.mixture": (),
     "data.patch_size": 160,
     "train.objective": "quality",
     "train.init_partial": False,
