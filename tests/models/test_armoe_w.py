@@ -160,12 +160,13 @@ def test_experts_are_forced_everywhere_or_by_layer_and_image(variables, pictures
 def test_training_draws_noise_and_needs_its_stream(variables, pictures):
     model = build_model(TINY)
     shapes = jax.eval_shape(
-        lambda key: model.apply(variables, pictures, train=True, rngs={"routing": key}),
+        lambda given, key: model.apply(given, pictures, train=True, rngs={"routing": key}),
+        variables,
         jax.random.key(0),
     )
     assert shapes.shape == pictures.shape
     with pytest.raises(Exception, match="routing"):
-        jax.eval_shape(lambda: model.apply(variables, pictures, train=True))
+        jax.eval_shape(lambda given: model.apply(given, pictures, train=True), variables)
 
 
 def test_without_experts_nothing_is_chosen(make_variables, pictures):
