@@ -24,10 +24,10 @@ def random_variables(config: Any, seed: int = 0) -> dict[str, Any]:
     shapes = jax.eval_shape(build_model(config).init, jax.random.key(0), x)
     rng = np.random.default_rng(seed)
 
-    def draw(path: Any, leaf: Any) -> np.ndarray:
+    def draw(path: Any, leaf: Any) -> jax.Array:
         if path[-1].key in ("scale", "var"):
-            return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+            return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), jnp.float32)
         spread = 0.3 if len(leaf.shape) < 2 else max(1, np.prod(leaf.shape[:-1])) ** -0.5
-        return rng.normal(0, spread, leaf.shape).astype(np.float32)
+        return jnp.asarray(rng.normal(0, spread, leaf.shape), jnp.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)

@@ -160,13 +160,12 @@ def test_experts_are_forced_everywhere_or_by_layer_and_image(variables, pictures
 def test_training_draws_noise_and_needs_its_stream(variables, pictures):
     model = build_model(TINY)
     shapes = jax.eval_shape(
-        lambda given, key: model.apply(given, pictures, train=True, rngs={"routing": key}),
-        variables,
+        lambda key: model.apply(variables, pictures, train=True, rngs={"routing": key}),
         jax.random.key(0),
     )
     assert shapes.shape == pictures.shape
     with pytest.raises(Exception, match="routing"):
-        jax.eval_shape(lambda given: model.apply(given, pictures, train=True), variables)
+        jax.eval_shape(lambda: model.apply(variables, pictures, train=True))
 
 
 def test_without_experts_nothing_is_chosen(make_variables, pictures):
