@@ -8,6 +8,7 @@ import textwrap
 import zipfile
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -118,8 +119,9 @@ JPEG = ARMoEWConfig(
 def jpeg(tmp_path_factory, make_variables):
     """A network whose windows choose and that takes the steps of JPEGs, exported; its weights."""
     path, variables = tmp_path_factory.mktemp("export") / "jpeg", make_variables(JPEG)
-    for leaf in variables["params"]["quality"]["position"].values():
-        leaf[...] = 0  # its estimate contradicts no file
+    quality = variables["params"]["quality"]
+    # Its estimate contradicts no file.
+    quality["position"] = jax.tree.map(jnp.zeros_like, quality["position"])
     info = export_model(path, JPEG, variables, tile=TILE, platforms=["cpu"])
     assert (info.alignment, info.takes_steps) == (8, True)
     return path, variables

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -26,8 +27,8 @@ CONFIG = ARMoEWConfig(
 def variables(make_variables):
     """Random weights, but an estimator that contradicts no file."""
     variables = make_variables(CONFIG)
-    for leaf in variables["params"]["quality"]["position"].values():
-        leaf[...] = 0
+    quality = variables["params"]["quality"]
+    quality["position"] = jax.tree.map(jnp.zeros_like, quality["position"])
     return variables
 
 
