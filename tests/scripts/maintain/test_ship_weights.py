@@ -189,7 +189,7 @@ def test_a_changed_run_is_noticed(run, tmp_path, monkeypatch, capsys):
     shutil.copytree(run / "workdir", copy)
     path = copy / "config.json"
     config = json.loads(path.read_text())
-    config["data"]["seed"] += 1
+    config["train"]["seed"] += 1
     path.write_text(json.dumps(config))
     words = write_arguments(run)
     words[1] = str(copy)
