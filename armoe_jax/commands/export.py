@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where StableHLO shall run (default: cpu cuda tpu)",
     )  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument(
+        "--coded-at", type=float, dest="coding_quality", metavar="QP",
+        help="what all images were coded with, fixed in the file: QP, or quality of JPEG; for "
+        "networks that adapt to it (default: they estimate it)",
+    )  # fmt: skip
     parser.add_argument("--key", choices=("auto", "params", "params_ema"), default="auto")
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.add_argument(
@@ -54,6 +59,7 @@ def _export_stablehlo(args: argparse.Namespace) -> int:
         batch=args.batch,
         platforms=args.platforms or DEFAULT_PLATFORMS,
         dtype=args.dtype,
+        coding_quality=args.coding_quality,
         provenance=model.provenance,
         overwrite=args.overwrite,
     )
@@ -83,6 +89,7 @@ def _export_onnx(args: argparse.Namespace) -> int:
         model.variables,
         tile=args.tile,
         batch=args.batch,
+        coding_quality=args.coding_quality,
         provenance=model.provenance,
         overwrite=args.overwrite,
     )

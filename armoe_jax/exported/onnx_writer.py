@@ -8,7 +8,7 @@ import importlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from armoe_jax.exported.writer import CHECK_TOLERANCE, check_shape
+from armoe_jax.exported.writer import CHECK_TOLERANCE, check_shape, quality_of
 from armoe_jax.models import AnyConfig, build_model
 from armoe_jax.runtime.errors import UserError
 from armoe_jax.runtime.files import written_beside
@@ -41,6 +41,7 @@ class OnnxInfo:
         batch: Images a call; None if any number.
         opset: Version of the operators.
         num_bytes: Size of the file.
+        coding_quality: As it was given to `export_onnx`.
     """
 
     tile: int
@@ -48,6 +49,7 @@ class OnnxInfo:
     batch: int | None
     opset: int
     num_bytes: int
+    coding_quality: float | None = None
 
 
 def export_onnx(
@@ -57,14 +59,16 @@ def export_onnx(
     *,
     tile: int = 256,
     batch: int | None = None,
+    coding_quality: float | None = None,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> OnnxInfo:
     """Writes a windowed network without experts as ONNX, from pixels to pixels.
 
     Input and output are float32, (batch, channels, tile, tile), RGB or gray in [0, 1], the output
-    not clipped. The network estimates how strongly each tile was coded; what files tell of it has
-    no place in such a program. The architecture and `provenance` are kept as metadata.
+    not clipped. The network is told how strongly all were coded, or estimates it for each tile;
+    what files tell of it has no place in such a program. The architecture, `coding_quality` and
+    `provenance` are kept as metadata.
 
     Args:
         path: File to write; appears only when complete.
@@ -72,23 +76,24 @@ def export_onnx(
         variables: {"params": ...}.
         tile: Side of the input, pixels; 16 or more, a multiple of `config.alignment`.
         batch: Images a call, or None for any number.
+        coding_quality: QP (of JPEG: quality) of all images, for networks that adapt to it.
         provenance: Kept in the file for the record.
         overwrite: Whether `path` may be replaced.
 
     Raises:
         FileExistsError: If `path` exists and may not be replaced.
         UserError: If the extra `onnx` is not installed.
-        ValueError: If the network has experts or the released architecture, or tile or batch are
-            not possible.
+        ValueError: If the network has experts or the released architecture, or tile, batch or
+            coding_quality are not possible.
     """
     _check_kind(config)
     check_shape(config, tile, batch)
     jax2onnx, onnx = _require("jax2onnx"), _require("onnx")
-    model: Any = build_model(config)
+    apply = _application(config, quality_of(coding_quality, config))
     weights = jax.tree.map(jnp.asarray, dict(variables))
     with written_beside(Path(path), overwrite=overwrite) as beside, _quiet_converter():
         program = jax2onnx.to_onnx(
-            lambda x: model.apply(weights, x),
+            lambda x: apply(weights, x),
             [(batch or "B", tile, tile, config.in_chans)],
             model_name="armoe_jax",
             opset=OPSET,
@@ -97,12 +102,17 @@ def export_onnx(
             input_names=[INPUT],
             output_names=[OUTPUT],
         )
-        record = {"config": config.to_dict(), "provenance": dict(provenance or {})}
+        record = {
+            "config": config.to_dict(),
+            "coding_quality": coding_quality,
+            "provenance": dict(provenance or {}),
+        }
         texts = {name: json.dumps(value) for name, value in record.items()}
         onnx.helper.set_model_props(program, texts)
         onnx.checker.check_model(program)
         beside.write_bytes(program.SerializeToString())
-    return OnnxInfo(tile, config.in_chans, batch, OPSET, Path(path).stat().st_size)
+    size = Path(path).stat().st_size
+    return OnnxInfo(tile, config.in_chans, batch, OPSET, size, coding_quality)
 
 
 def check_onnx(
@@ -124,15 +134,27 @@ def check_onnx(
     shape = (info.batch or 2, info.tile, info.tile, info.channels)
     x = np.random.default_rng(0).random(shape, np.float32)
     (theirs,) = session.run([OUTPUT], {INPUT: np.ascontiguousarray(x.transpose(0, 3, 1, 2))})
-    model: Any = build_model(config)
+    apply = _application(config, quality_of(info.coding_quality, config))
     with jax.default_device(jax.devices("cpu")[0]):
-        ours = jax.jit(model.apply)(variables, jnp.asarray(x))
+        ours = jax.jit(apply)(variables, jnp.asarray(x))
     difference = float(np.abs(theirs.transpose(0, 2, 3, 1) - np.asarray(ours)).max())
     if not difference <= CHECK_TOLERANCE:
         raise ValueError(
             f"{path}: differs by {difference:.2e} from the network, more than {CHECK_TOLERANCE}"
         )
     return difference
+
+
+def _application(config: AnyConfig, quality: float | None) -> Callable[[Any, jax.Array], jax.Array]:
+    model: Any = build_model(config)
+    if quality is None:
+        return model.apply
+
+    def told(variables: Any, x: jax.Array) -> jax.Array:
+        # Made of x, since jax2onnx cannot fill arrays of an unknown number.
+        return model.apply(variables, x, quality=x[:, 0, 0, 0] * 0.0 + quality)
+
+    return told
 
 
 def _check_kind(config: AnyConfig) -> None:

@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import os
 import reprlib
 import struct
@@ -34,9 +35,10 @@ from armoe_jax.ops.tiling import TilePlan, mirror_indices, plan_tiles
 from armoe_jax.runtime.errors import one_line
 from armoe_jax.runtime.json_files import is_integer, parse_json
 
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Files of version 1 have neither `alignment` nor `takes_steps`: their defaults hold."""
+FORMAT_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Files of version 1 have neither `alignment` nor `takes_steps`, those of version 2 no
+`coding_quality`: the defaults hold."""
 
 NUM_STEPS = 64
 DEFAULT_OVERLAP = 32
@@ -64,6 +66,8 @@ class ExportInfo:
         alignment: Corners of tiles must be at multiples of this many pixels.
         takes_steps: Whether the program takes the quantiser steps of JPEGs beside the images: that
             of a network with an interval head does.
+        coding_quality: QP (of JPEG: quality) that the program takes all images to be coded with;
+            None: it estimates that, if it adapts to it.
         jax_version: Of the export.
         format_version: Of this file format.
     """
@@ -79,6 +83,7 @@ class ExportInfo:
     provenance: dict[str, Any]
     alignment: int = 1
     takes_steps: bool = False
+    coding_quality: float | None = None
     jax_version: str = jax.__version__
     format_version: int = FORMAT_VERSION
 
@@ -327,6 +332,10 @@ def _is_count(value: Any) -> bool:
     return is_integer(value) and 1 <= value <= _MAX_COUNT
 
 
+def _is_number(value: Any) -> bool:
+    return is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -352,6 +361,7 @@ _ALLOWED: dict[str, Callable[[Any], bool]] = {
     "provenance": _is_object,
     "alignment": _is_count,
     "takes_steps": lambda value: isinstance(value, bool),
+    "coding_quality": lambda value: value is None or _is_number(value),
     "jax_version": _is_text,
     "format_version": is_integer,
 }

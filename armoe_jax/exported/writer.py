@@ -20,6 +20,7 @@ from armoe_jax.exported.runner import (
     write_export,
 )
 from armoe_jax.models import AnyConfig, Network, build_model, config_from_dict
+from armoe_jax.models.told_quality import told_quality
 from armoe_jax.ops.tiling import check_tile
 from armoe_jax.runtime.files import written_beside
 
@@ -37,6 +38,7 @@ def export_model(
     batch: int | None = None,
     platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
     dtype: str = "float32",
+    coding_quality: float | None = None,
     provenance: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> ExportInfo:
@@ -50,14 +52,17 @@ def export_model(
         batch: Images a call, or None for any number.
         platforms: Where it shall run, out of `PLATFORMS`; they need not be here.
         dtype: Precision of matrix operands, "float32" or "bfloat16".
+        coding_quality: QP (of JPEG: quality) that all images were coded with, for networks that
+            adapt to it; None: the program estimates it.
         provenance: Kept in the file for the record.
         overwrite: Whether `path` may be replaced.
 
     Raises:
         FileExistsError: If `path` exists and may not be replaced.
-        ValueError: If tile, batch, platform or dtype are not possible.
+        ValueError: If tile, batch, platform, dtype or coding_quality are not possible.
     """
     check_shape(config, tile, batch)
+    quality_of(coding_quality, config)  # refused before anything is written
     unknown = sorted(set(platforms) - set(PLATFORMS))
     if unknown or not platforms:
         raise ValueError(f"platforms {list(platforms)} are not among {PLATFORMS}")
@@ -73,6 +78,7 @@ def export_model(
         provenance=dict(provenance or {}),
         alignment=config.alignment,
         takes_steps=config.interval_head,
+        coding_quality=coding_quality,
     )
     weights = flatten(variables)
     with written_beside(Path(path), overwrite=overwrite) as beside:
@@ -91,10 +97,12 @@ def check_shape(config: AnyConfig, tile: int, batch: int | None) -> None:
 
 def lower(info: ExportInfo, weights: Mapping[str, Any]) -> jax_export.Exported:
     """Traces and lowers the network: (weights by path, x[, steps]) -> (y, expert)."""
-    model = build_model(config_from_dict(info.config), dtype=info.dtype)
+    config = config_from_dict(info.config)
+    model = build_model(config, dtype=info.dtype)
+    quality = quality_of(info.coding_quality, config)
 
     def program(weights: dict[str, jax.Array], x: jax.Array, *steps: jax.Array) -> tuple[Any, Any]:
-        y, routing = _apply(model, unflatten(weights), x, *steps)
+        y, routing = _apply(model, quality, unflatten(weights), x, *steps)
         return y, routing.expert
 
     batch = info.batch or jax_export.symbolic_shape(SYMBOLIC_BATCH)[0]
@@ -127,7 +135,8 @@ def check_export(path: str | os.PathLike, config: AnyConfig, variables: Mapping[
         told["steps"] = rng.integers(1, 99, (shape[0], NUM_STEPS)).astype(np.float32)
         told["steps"][0] = 0
     model = build_model(config, dtype=info.dtype)
-    theirs, _ = _apply(model, variables, jnp.asarray(x), *map(jnp.asarray, told.values()))
+    quality = quality_of(info.coding_quality, config)
+    theirs, _ = _apply(model, quality, variables, jnp.asarray(x), *map(jnp.asarray, told.values()))
     difference = float(jnp.abs(exported(x, **told).image - theirs).max())
     if info.dtype == "float32" and not difference <= CHECK_TOLERANCE:
         raise ValueError(
@@ -136,11 +145,22 @@ def check_export(path: str | os.PathLike, config: AnyConfig, variables: Mapping[
     return difference
 
 
-@functools.partial(jax.jit, static_argnums=0)
+def quality_of(coding_quality: float | None, config: AnyConfig) -> float | None:
+    """Returns the `quality` of the network that a program shall fix, None if it shall not."""
+    return None if coding_quality is None else told_quality(coding_quality, config)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
 def _apply(
-    model: Network, variables: Mapping[str, Any], x: jax.Array, steps: jax.Array | None = None
+    model: Network,
+    quality: float | None,
+    variables: Mapping[str, Any],
+    x: jax.Array,
+    steps: jax.Array | None = None,
 ) -> Any:
     told: dict[str, Any] = {} if steps is None else {"steps": steps}
+    if quality is not None:
+        told["quality"] = jnp.full(x.shape[:1], quality, jnp.float32)
     return model.apply(variables, x, return_routing=True, **told)
 
 

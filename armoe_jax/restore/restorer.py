@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from armoe_jax.images.jpeg import JpegCoding, log2_step_of_quality
+from armoe_jax.images.jpeg import JpegCoding
 from armoe_jax.models import AnyConfig, Routing
+from armoe_jax.models.told_quality import told_quality
 from armoe_jax.ops.tiling import (
     RELEASED_TILE,
     TilePlan,
@@ -106,7 +107,7 @@ class Restorer:
         _require("gate", gate, ("argmax", "sample"))
         _require("route", route, ("tile", "image"))
         if coding_quality is not None:
-            coding_quality = _told_quality(coding_quality, config)
+            coding_quality = told_quality(coding_quality, config)
         self._config = config
         self._tile = check_tiling(tile, overlap, config.alignment)
         self._overlap = overlap
@@ -369,23 +370,6 @@ def _accelerator_batch(tile: str | int) -> int:
 def _require(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}, expected one of {allowed}")
-
-
-def _told_quality(quality: float, config: AnyConfig) -> float:
-    """Returns what the network is told for a QP, or for a JPEG's quality; checked."""
-    if not config.quality_range:
-        raise ValueError(
-            f"coding_quality is {quality}, but this network does not adapt to it (its "
-            "quality_range is empty); leave it out"
-        )
-    if config.interval_head:
-        if not 1 <= quality <= 100:
-            raise ValueError(f"coding_quality is {quality}; a JPEG's is 1 to 100")
-        return log2_step_of_quality(quality)
-    low, high = sorted(config.quality_range)
-    if not low <= quality <= high:
-        raise ValueError(f"coding_quality is {quality}; this network knows {low:g} to {high:g}")
-    return quality
 
 
 def check_tiling(tile: Any, overlap: int, alignment: int) -> str | int:

@@ -11,3 +11,5 @@ def test_export(checkpoint, tmp_path, capsys):
     assert main(words) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main([*words, "--overwrite", "--no-check"]) == 0
+    assert main([*words, "--overwrite", "--coded-at", "40"]) == 2
+    assert "does not adapt to it" in capsys.readouterr().err

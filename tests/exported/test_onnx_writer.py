@@ -10,6 +10,7 @@ import pytest
 
 from armoe_jax.cli import main
 from armoe_jax.exported.onnx_writer import MISSING, OnnxInfo, check_onnx, export_onnx
+from armoe_jax.images.jpeg import log2_step_of_quality
 from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
 from armoe_jax.runtime.errors import UserError
 
@@ -55,6 +56,26 @@ def test_any_number_of_tiles_runs_as_the_network_does(file, variables):
         np.testing.assert_allclose(y.transpose(0, 2, 3, 1), expected, atol=1e-4)
     assert check_onnx(path, info, CONFIG, variables) < 1e-4
     assert info == OnnxInfo(TILE, 3, None, 23, path.stat().st_size)
+
+
+def test_a_coding_quality_is_fixed_in_the_file(packages, variables, tmp_path):
+    import onnx
+    import onnxruntime
+
+    path = tmp_path / "told.onnx"
+    info = export_onnx(path, CONFIG, variables, tile=TILE, coding_quality=40)
+    assert info.coding_quality == 40
+    assert check_onnx(path, info, CONFIG, variables) < 1e-4
+    texts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    assert texts["coding_quality"] == "40"
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    x = np.random.default_rng(0).random((3, TILE, TILE, 3), np.float32)
+    (y,) = session.run(["output"], {"input": x.transpose(0, 3, 1, 2)})
+    model = build_model(CONFIG)
+    apply = jax.jit(model.apply)
+    told = apply(variables, jnp.asarray(x), quality=jnp.full((3,), log2_step_of_quality(40)))
+    np.testing.assert_allclose(y.transpose(0, 2, 3, 1), told, atol=1e-4)
+    assert abs(np.asarray(apply(variables, jnp.asarray(x))) - told).max() > 1e-3
 
 
 def test_the_file_tells_what_it_is(file):

@@ -155,6 +155,11 @@ def test_another_platform_is_refused(tmp_path, config, variables):
         load_export(tmp_path / "x")(np.zeros((1, TILE, TILE, 3), np.float32))
 
 
+COUNTS = ("tile", "channels", "scale", "alignment")
+TEXTS = ("dtype", "jax_version")
+NAMES = ("platforms", "expert_names")
+
+
 class TestDamage:
     def rewrite(self, file, path, **members):
         with zipfile.ZipFile(file) as source, zipfile.ZipFile(path, "w") as target:
@@ -183,9 +188,38 @@ class TestDamage:
 
     def test_newer_format(self, file, tmp_path):
         with zipfile.ZipFile(file) as source:
-            record = json.loads(source.read("export.json")) | {"format_version": 3}
+            record = json.loads(source.read("export.json")) | {"format_version": 4}
         self.rewrite(file, tmp_path / "x", export=json.dumps(record).encode())
-        with pytest.raises(ValueError, match="format version 3"):
+        with pytest.raises(ValueError, match="format version 4"):
+            load_export(tmp_path / "x")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *((name, value) for name in COUNTS for value in (0, -1, 1.5, True, "16", 2**16 + 1)),
+            *((name, value) for name in TEXTS for value in (1, None, ["float32"])),
+            *((name, value) for name in NAMES for value in ("cpu", [1], {"cpu": 1})),
+            *((name, value) for name in ("config", "provenance") for value in ([], "x", None)),
+            *(("takes_steps", value) for value in (0, None, "no")),
+            *(("coding_quality", value) for value in ("40", True, [40])),
+            ("batch", 0),
+        ],
+    )
+    def test_fields_of_another_kind(self, file, tmp_path, name, value):
+        with zipfile.ZipFile(file) as source:
+            record = json.loads(source.read("export.json")) | {name: value}
+        self.rewrite(file, tmp_path / "x", export=json.dumps(record).encode())
+        with pytest.raises(ValueError, match=rf"export\.json: {name} is "):
+            load_export(tmp_path / "x")
+
+    @pytest.mark.parametrize(("removed", "added"), [("tile", None), (None, "colour")])
+    def test_missing_and_further_fields(self, file, tmp_path, removed, added):
+        with zipfile.ZipFile(file) as source:
+            record = json.loads(source.read("export.json"))
+        record.pop(removed, None)
+        record |= {added: 1} if added else {}
+        self.rewrite(file, tmp_path / "x", export=json.dumps(record).encode())
+        with pytest.raises(ValueError, match=r"export\.json has the fields .*, expected"):
             load_export(tmp_path / "x")
 
     def test_compressed_member(self, tmp_path):
