@@ -31,4 +31,4 @@ def told_quality(quality: float | int, config: "AnyConfig") -> float:
     low, high = sorted(config.quality_range)
     if not low <= quality <= high:
         raise ValueError(f"coding_quality is {quality}; this network knows {low:g} to {high:g}")
-    return quality
+    return float(quality)
