@@ -22,12 +22,15 @@ The budget is CPU seconds of training (for one core: taskset -c 0), compiling an
 counted; the length of the learning rate's schedule follows from the first steps. Or it is a number
 of steps. A seed is that of weights, data and noise: with one seed all arms see the same images.
 Gains are means over central crops of the evaluation images, in dB PSNR-Y; networks know the steps
-of JPEGs where they can. The table gives their mean over seeds and its standard error, and those of
-the difference to "none" with the same seed. What --json holds is not done again.
+of JPEGs where they can, and the QP of a folder whose path names it, such as vvc/qp27/lq. The table
+gives their mean over seeds and its standard error, those of the difference to "none" with the same
+seed, and what is left of the gain when the trained experts are silenced. What --json holds is not
+done again.
 """
 
 import argparse
 import json
+import re
 import statistics
 import sys
 import time
@@ -44,6 +47,7 @@ from flax import traverse_util
 
 import configs
 from armoe_jax.checkpoints.weights import load_weights
+from armoe_jax.evaluation.windowed import silenced
 from armoe_jax.experts import FRAMES
 from armoe_jax.images.jpeg import JpegCoding, encode_jpeg
 from armoe_jax.metrics import psnr
@@ -64,10 +68,19 @@ class Sample(NamedTuple):
 
     lq: np.ndarray
     gt: np.ndarray
-    coding: JpegCoding | None
+    coding: JpegCoding | None = None
+    qp: float | None = None
 
 
 Restore = Callable[[Sample], np.ndarray]
+
+
+class Trained(NamedTuple):
+    """A trained network; `silenced` is it without what its experts add, if it has any."""
+
+    restore: Restore
+    parameters: int
+    silenced: Restore | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,8 +107,10 @@ def main(argv: list[str] | None = None) -> int:
         for name in names:
             if any(row["arm"] == name and row["seed"] == seed for row in rows):
                 continue
-            row, restore = train(name, config, seed, args.seconds, args.steps)
-            row["gains"] = {coding: _gain(restore, those) for coding, those in samples.items()}
+            row, trained = train(name, config, seed, args.seconds, args.steps)
+            row["gains"] = _gains(trained.restore, samples)
+            if trained.silenced is not None:
+                row["silenced"] = _gains(trained.silenced, samples)
             rows.append(row)
             sys.stderr.write(f"{json.dumps(row)}\n")
             if args.json:
@@ -168,9 +183,10 @@ def of_arm(name: str, config: Any) -> Any:
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Returns a row an arm: parameters, steps, and mean gain and standard error by coding.
 
-    And below, for each arm but "none", the same of its difference to "none" with the same seed.
+    And below, for each arm but "none", the same of its difference to "none" with the same seed, and
+    of the gain with silenced experts where it was measured.
     """
-    lines, differences = [], []
+    lines, differences, quieter = [], [], []
     none = {row["seed"]: row["gains"] for row in rows if row["arm"] == "none"}
     codings = list(rows[0]["gains"]) if rows else []
     for arm in dict.fromkeys(row["arm"] for row in rows):
@@ -189,7 +205,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             }
             cells = [f"{_label(coding)}: {with_error(values)}" for coding, values in less.items()]
             differences.append("  ".join([f"{arm:9} less none, {len(pairs)} seeds", *cells]))
-    return "\n".join([*lines, *differences, ""])
+        if quiet := [row["silenced"] for row in of_arm if "silenced" in row]:
+            cells = [
+                f"{_label(coding)}: {with_error([gains[coding] for gains in quiet])}"
+                for coding in codings
+            ]
+            quieter.append("  ".join([f"{arm:9} silenced, {len(quiet)} seeds", *cells]))
+    return "\n".join([*lines, *differences, *quieter, ""])
 
 
 def with_error(gains: Sequence[float]) -> str:
@@ -220,12 +242,14 @@ def _samples(args: argparse.Namespace, name: str) -> list[Sample]:
     """Returns the centres of the evaluation images; those for JPEG are coded here, on the grid."""
     data = pipeline.default_config() | {"source": "folder", "gt": args.eval, "eval_gt": args.eval}
     data |= {"eval_lq": args.eval if name.isdigit() else name}
+    told = re.search(r"qp(\d+)", name)
+    qp = float(told[1]) if told else None
     samples = []
     for pair in limit(pipeline.eval_pairs(data), args.images):
         lq, gt, coding = _centre(pair.lq, args.crop), _centre(pair.gt, args.crop), None
         if name.isdigit():
             lq, coding = encode_jpeg(gt, quality=int(name), exact=True)
-        samples.append(Sample(lq, gt, coding))
+        samples.append(Sample(lq, gt, coding, qp))
     return samples
 
 
@@ -234,13 +258,17 @@ def _centre(image: np.ndarray, side: int) -> np.ndarray:
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
+def _gains(restore: Restore, samples: Mapping[str, Sequence[Sample]]) -> dict[str, float]:
+    return {coding: _gain(restore, those) for coding, those in samples.items()}
+
+
 def _gain(restore: Restore, samples: Sequence[Sample]) -> float:
     return statistics.fmean(psnr(restore(s), s.gt) - psnr(s.lq, s.gt) for s in samples)
 
 
 def train(
     name: str, config: Any, seed: int, seconds: float | None, steps: int | None
-) -> tuple[dict[str, Any], Restore]:
+) -> tuple[dict[str, Any], Trained]:
     """Trains a number of steps, or as many as fit the budget as a first few take.
 
     Args:
@@ -251,7 +279,7 @@ def train(
         steps: Number of steps.
 
     Returns:
-        What was trained, and the trained network as a function of samples.
+        What was trained, for the results, and the trained network.
     """
     config = config.copy_and_resolve_references()
     config.train.seed = seed
@@ -266,9 +294,10 @@ def train(
         for batch in batches:
             step(batch)
     spent = time.process_time() - start
-    restore, parameters = finish()
-    row = {"arm": name, "seed": seed, "parameters": parameters, "steps": config.train.num_steps}
-    return row | {"cpu_seconds": round(spent, 1)}, restore
+    trained = finish()
+    row = {"arm": name, "seed": seed, "parameters": trained.parameters}
+    row |= {"steps": config.train.num_steps, "cpu_seconds": round(spent, 1)}
+    return row, trained
 
 
 def _seconds_of_step(step: Callable[[Any], None], config: Any) -> float:
@@ -281,7 +310,7 @@ def _seconds_of_step(step: Callable[[Any], None], config: Any) -> float:
         return (time.process_time() - start) / CALIBRATION_STEPS
 
 
-def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Restore, int]]]:
+def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Trained]]:
     """Returns a function that trains on a batch, and one that returns the result."""
     parts = setup.prepare(config)
     program = setup.compile_step(parts)
@@ -295,12 +324,15 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Resto
         state, info = program(state, setup.place_batch(parts, batch))
         jax.block_until_ready(info.loss)
 
-    def finish() -> tuple[Restore, int]:
+    def finish() -> Trained:
         count = sum(x.size for x in jax.tree.leaves(state.params))
-        restorer = Restorer(parts.model.config, jax.device_get(state.best_variables))
-        if config.model.dispatch == "dense" and config.model.mixture == "windowed":
-            return _densely(parts.model, restorer.variables), count
-        return lambda sample: restorer(sample.lq, coding=sample.coding), count
+        model, variables = parts.model, jax.device_get(state.best_variables)
+        if config.model.mixture != "windowed" or not config.model.experts:
+            return Trained(_sparsely(model, variables), count)
+        make = _densely if config.model.dispatch == "dense" else _sparsely
+        return Trained(
+            make(model, variables), count, make(model, silenced(model.config, variables))
+        )
 
     return step, finish
 
@@ -324,6 +356,19 @@ def silent_additions(variables: Mapping[str, Any], trained: Mapping[str, Any]) -
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
+def _sparsely(model: Any, variables: Any) -> Restore:
+    """Returns the network as users run it, told what is known of a sample's coding."""
+    restorers: dict[float | None, Restorer] = {}
+
+    def restore(sample: Sample) -> np.ndarray:
+        qp = sample.qp if model.config.quality_range else None
+        if qp not in restorers:
+            restorers[qp] = Restorer(model.config, variables, coding_quality=qp)
+        return restorers[qp](sample.lq, coding=sample.coding)
+
+    return restore
+
+
 def _densely(model: Any, variables: Any) -> Restore:
     """Returns the network with all experts on every window, as it was trained."""
     layers, experts = model.config.num_layers, len(model.config.experts)
@@ -337,12 +382,14 @@ def _densely(model: Any, variables: Any) -> Restore:
         told = {}
         if model.config.interval_head and sample.coding is not None:
             told["steps"] = sample.coding.luma_table.reshape(1, 64).astype(np.float32)
+        if model.config.quality_range and sample.qp is not None:
+            told["quality"] = np.array([sample.qp], np.float32)
         return _to_image(run(sample.lq[None].astype(np.float32) / 255.0, **told)[0])
 
     return restore
 
 
-def _plain(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Restore, int]]]:
+def _plain(config: Any) -> tuple[Callable[[Any], None], Callable[[], Trained]]:
     """Likewise, for convolutions with rectifiers whose output is added to the input."""
     model = build_model(config.model.to_dict())
     loss_fn = setup.make_step_options(config, model).loss
@@ -379,13 +426,13 @@ def _plain(config: Any) -> tuple[Callable[[Any], None], Callable[[], tuple[Resto
         nonlocal state
         state = jax.block_until_ready(program(state, batch["lq"], batch["gt"]))
 
-    def finish() -> tuple[Restore, int]:
+    def finish() -> Trained:
         run = jax.jit(apply)
 
         def restore(sample: Sample) -> np.ndarray:
             return _to_image(run(state[0], sample.lq[None].astype(np.float32) / 255.0)[0])
 
-        return restore, sum(x.size for x in jax.tree.leaves(state[0]))
+        return Trained(restore, sum(x.size for x in jax.tree.leaves(state[0])))
 
     return step, finish
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 import configs
 from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.restore import Restorer
 from armoe_jax.training import warm_start
 
 
@@ -59,6 +60,28 @@ def test_the_table_has_means_and_standard_errors(compare):
         "dct           1,000 parameters       8 steps  10: +0.300",
         "dct       less none, 1 seeds  10: +0.200",
     ]
+    rows[1]["silenced"] = {"10": 0.25}
+    assert compare.table(rows).splitlines()[-1] == "dct       silenced, 1 seeds  10: +0.250"
+
+
+def test_a_qp_is_told_by_the_folder(compare, tmp_path):
+    folder = tmp_path / "vvc" / "qp27" / "lq"
+    folder.mkdir(parents=True)
+    for where in (tmp_path, folder):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(where / "a.png")
+    config = ARMoEWConfig(embed_dim=4, depth=1, pairs=1, experts=(), quality_range=(17.0, 42.0))
+    model = build_model(config)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: rng.standard_normal(x.shape, np.float32), shapes)
+    args = compare._parse(["--steps", "1", "--eval", str(tmp_path), "--crop", "8"])
+    (sample,) = compare._samples(args, str(folder))
+    assert sample.qp == 27.0
+    assert sample.coding is None
+    sample = sample._replace(lq=rng.integers(0, 256, (8, 8, 3), np.uint8))
+    told, other = (Restorer(config, variables, coding_quality=qp)(sample.lq) for qp in (27, 42))
+    assert not np.array_equal(told, other)
+    np.testing.assert_array_equal(compare._sparsely(model, variables)(sample), told)
 
 
 def test_what_is_added_to_trained_weights_is_silent_and_learns(compare):
@@ -96,9 +119,10 @@ def test_a_few_steps(compare, tmp_path, capsys):
     words += ["train.batch_size=4", "data.patch_size=16", "data.num_workers=0"]
     assert compare.main(words) == 0
     first = capsys.readouterr()
-    assert [line.split()[0] for line in first.out.splitlines()] == ["dense", "window"]
+    assert [line.split()[0] for line in first.out.splitlines()] == ["dense", "window"] * 2
     record = json.loads((tmp_path / "out.json").read_text())
     assert all(np.isfinite(row["gains"]["10"]) for row in record["rows"])
+    assert all(row["silenced"]["10"] != row["gains"]["10"] for row in record["rows"])
     # A second call finds everything done; one of another protocol is refused.
     assert compare.main(words) == 0
     assert capsys.readouterr().out == first.out
