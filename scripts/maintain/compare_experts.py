@@ -372,6 +372,7 @@ def _sparsely(model: Any, variables: Any) -> Restore:
 def _densely(model: Any, variables: Any) -> Restore:
     """Returns the network with all experts on every window, as it was trained."""
     layers, experts = model.config.num_layers, len(model.config.experts)
+    variables = jax.tree.map(jnp.asarray, variables)
 
     @jax.jit
     def run(x: jax.Array, **told: jax.Array) -> jax.Array:
