@@ -51,7 +51,7 @@ from armoe_jax.evaluation.windowed import silenced
 from armoe_jax.experts import FRAMES
 from armoe_jax.images.jpeg import JpegCoding, encode_jpeg
 from armoe_jax.metrics import psnr
-from armoe_jax.models import build_model
+from armoe_jax.models import ARMoEWConfig, build_model
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime.files import write_atomically
 from armoe_jax.training import setup
@@ -327,12 +327,11 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Trained]]:
     def finish() -> Trained:
         count = sum(x.size for x in jax.tree.leaves(state.params))
         model, variables = parts.model, jax.device_get(state.best_variables)
-        if config.model.mixture != "windowed" or not config.model.experts:
+        if not isinstance(model.config, ARMoEWConfig) or not model.config.experts:
             return Trained(_sparsely(model, variables), count)
         make = _densely if config.model.dispatch == "dense" else _sparsely
-        return Trained(
-            make(model, variables), count, make(model, silenced(model.config, variables))
-        )
+        without = silenced(model.config, variables)
+        return Trained(make(model, variables), count, make(model, without))
 
     return step, finish
 
