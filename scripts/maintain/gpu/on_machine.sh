@@ -23,6 +23,7 @@ stage=${1:?stage}; shift
 case $stage in
   keep)
     for part in .gpu/gt_*; do [ -d "$part" ] && cp -r "$part"/. "$GPU_WORK/gt/"; done
+    [ -d .gpu/eval ] && cp -r .gpu/eval "$GPU_WORK/"
     for part in .gpu/ffmpeg_*; do [ -d "$part" ] && cp "$part"/* "$GPU_WORK/"; done
     if [ -f "$GPU_WORK/half.00" ] && [ -f "$GPU_WORK/half.01" ]; then
       wheel=$GPU_WORK/$(cat "$GPU_WORK/name")
@@ -52,7 +53,7 @@ PY
     # The tests run on the CPU unless told otherwise. Figures that they record are in the XML file.
     JAX_PLATFORMS=${JAX_PLATFORMS:-cuda,cpu} $py -m pytest -q --maxfail 10 --no-header \
       -p no:cacheprovider -m "parity or gpu" --timeout "${TEST_SECONDS:-240}" \
-      --junitxml "$OUT/check.xml" ${TESTS:-tests} 2>&1 | tail -n 40 | tee "$OUT/check.txt" ;;
+      --junitxml "$OUT/check.xml" ${TESTS:-tests} 2>&1 | tee "$OUT/check.txt" | tail -n 40 ;;
   bench)
     $py -m armoe_jax.cli benchmark "$@" ;;
   build)
@@ -61,7 +62,7 @@ PY
   train)
     # In the foreground: the signal goes to the run alone, not to the processes that read for it.
     timeout --foreground -s TERM -k 60 "${TRAIN_SECONDS:-540}" $py -m armoe_jax.main "$@" 2>&1 |
-      tail -n 40
+      tee -a "$OUT/train.txt" | tail -n 40
     for run in "$GPU_WORK"/runs/*/; do
       [ -d "$run/checkpoints" ] || continue
       name=$(basename "$run")

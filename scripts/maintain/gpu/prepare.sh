@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs into .gpu/ what a GPU machine without a network lacks. In the project's root, with one:
-# bash scripts/maintain/gpu/prepare.sh [FOLDER_OF_ORIGINALS...]
+# [EVAL=FOLDER] bash scripts/maintain/gpu/prepare.sh [FOLDER_OF_ORIGINALS...]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 [ -f pyproject.toml ] && [ -d armoe_jax ] || { echo "run it in the project's root" >&2; exit 2; }
@@ -14,10 +14,7 @@ download() {  # FOLDER PACKAGE...
   python3 -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
     --implementation cp --abi cp312 --abi abi3 --abi none "${platforms[@]/#/--platform=}" -d "$@"
 }
-download .gpu/whl array-record attrs beartype certifi cffi charset-normalizer cloudpickle clu \
-  dm-tree docstring-parser grain idna immutabledict importlib-resources ml-collections portpicker \
-  pycparser pyvips-binary requests simple-parsing tensorflow-datasets tensorflow-metadata \
-  termcolor toml urllib3 wrapt
+download .gpu/whl -r "$here/wheels.txt"
 # Those without a wheel, of Python alone.
 python3 -m pip wheel --quiet --no-deps -w .gpu/whl 'pyvips>=3' promise
 scratch=$(mktemp -d)
@@ -26,6 +23,9 @@ download "$scratch" 'imageio-ffmpeg>=0.8'
 split -n 2 -d "$scratch"/*.whl "$scratch/half."
 mv "$scratch/half.00" .gpu/ffmpeg_1/ && mv "$scratch/half.01" .gpu/ffmpeg_2/
 basename "$scratch"/*.whl >.gpu/ffmpeg_1/name
+if [ -n "${EVAL:-}" ]; then  # few: what `eval.max_images` looks at
+  mkdir .gpu/eval && find -L "$EVAL" -type f | sort | head -n 4 | xargs -d '\n' cp -t .gpu/eval
+fi
 python3 - "$@" <<'PY'
 import shutil, sys
 from pathlib import Path
