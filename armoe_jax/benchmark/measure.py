@@ -92,8 +92,8 @@ class Measurement:
         peak_memory_bytes: Most memory of the process, from before lowering on.
         run_peak_bytes: The same from after compiling on; None where the system cannot tell.
         device_peak_bytes: Most memory on the accelerator up to now; None on CPU.
-        expert_counts: How often each expert ran in one inference, over blocks and images; None in
-            training, with tiles and without experts.
+        expert_counts: How often each expert ran in one inference, over blocks and images (windows,
+            where those choose); None in training, with tiles and without experts.
     """
 
     seconds: float
@@ -146,7 +146,8 @@ def measure_inference(model: Network, case: Case, *, repeats: int) -> Measuremen
     measured = _measure(prepared, run, repeats, _pixels(case))
     if not config.experts:
         return measured
-    totals = np.asarray(count_choices(chosen, len(config.experts))).sum(axis=0)
+    chosen = np.asarray(chosen)
+    totals = count_choices(chosen.reshape(len(chosen), -1), len(config.experts)).sum(axis=0)
     counts = dict(zip(config.experts, totals.tolist(), strict=True))
     return dataclasses.replace(measured, expert_counts=counts)
 

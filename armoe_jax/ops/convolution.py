@@ -60,7 +60,7 @@ def _cpu_gradients(
     | gradient | in this layout | in that of JAX, outside of loops | within `jax.lax.scan` |
     |---|---|---|---|
     | input | 3 | 3 | 128 |
-    | kernel | 4 | 4 | 331 |
+    | kernel | 5.9 | 3.6 | 331 |
     """
     d_x = _plain_conv(dy, kernel[::-1, ::-1].swapaxes(2, 3))
     return d_x, _kernel_gradient(x, dy, kernel.shape[:2])

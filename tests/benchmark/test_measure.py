@@ -66,6 +66,14 @@ def test_a_forced_expert_runs_in_every_block():
     assert measured.expert_counts == {"dct": 0, "fft": 0, "haar": 4, "swt": 0}
 
 
+def test_experts_of_windows_are_counted():
+    config = dataclasses.replace(VARIANTS["armoe_w_base"], embed_dim=4, expert_dim=4, depth=2)
+    case = measure.Case("tiny", "infer", 32, 32, batch=2, expert="haar")
+    measured = measure.measure_inference(build_model(config), case, repeats=1)
+    # Two blocks, two images, four windows of 8x8 in the 16x16 features of each.
+    assert measured.expert_counts == {"dct": 0, "haar": 16}
+
+
 @pytest.mark.parametrize("variant", ["armoe_w_small", "light_sr_x2"])
 def test_any_network_is_measured_as_it_restores(variant, monkeypatch):
     """Networks of the windowed kind are not scanned by default, released ones are."""

@@ -41,6 +41,20 @@ def test_config_has_all_groups_and_is_locked(name):
         config.train.num_steps = "many"
 
 
+@pytest.mark.parametrize("run", ["jpeg", "vvc"])
+def test_the_larger_network_is_not_trained_at_the_small_ones_size(run):
+    model = configs.load(f"configs/car_base.py:{run}").model
+    larger = VARIANTS["armoe_w_base"]
+    assert (model.depth, model.pairs, model.experts) == (8, 1, ("dct", "haar"))
+    assert (larger.embed_dim, larger.stride) == (model.embed_dim, model.stride)
+
+
+@pytest.mark.parametrize(("run", "images"), [("jpeg", 32), ("vvc", 512)])
+def test_only_patches_that_are_coded_for_training_share_images(run, images):
+    config = configs.load(f"configs/car_base.py:{run}")
+    assert config.train.batch_size // config.data.patches_per_image == images
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_config_describes_its_command(name):
     docstring = importlib.import_module(f"configs.{name}").__doc__
