@@ -20,10 +20,6 @@ from armoe_jax.training.step_metrics import TrainMetrics, count_experts
 PyTree = Any
 
 
-MAX_UNROLLED = 8
-"""Micro-batches up to which a CPU's program holds one after the other instead of a loop."""
-
-
 @flax.struct.dataclass
 class StepInfo:
     """What the loop looks at after every step.
@@ -179,11 +175,7 @@ def _gradients(
         return (jax.tree.map(jnp.add, total, grads), stats), outputs
 
     start = (train_state.zeros_like(state.params), state.batch_stats)
-    # XLA's CPU compiler runs convolutions several times slower inside a loop.
-    unroll = count if jax.default_backend() == "cpu" and count <= MAX_UNROLLED else 1
-    (total, stats), outputs = jax.lax.scan(
-        body, start, (pieces, noises, jnp.arange(count)), unroll=unroll
-    )
+    (total, stats), outputs = jax.lax.scan(body, start, (pieces, noises, jnp.arange(count)))
     grads = jax.tree.map(lambda x: x / count, total)
     merged = {
         name: outputs[name].mean(axis=0) for name in ("loss", "pixel_loss", "load_balancing_loss")
