@@ -326,7 +326,7 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Trained]]:
 
     def finish() -> Trained:
         count = sum(x.size for x in jax.tree.leaves(state.params))
-        model, variables = parts.model, jax.device_get(state.best_variables)
+        model, variables = parts.model, _by_block(parts.model, state)
         if not isinstance(model.config, ARMoEWConfig) or not model.config.experts:
             return Trained(_sparsely(model, variables), count)
         make = _densely if config.model.dispatch == "dense" else _sparsely
@@ -334,6 +334,11 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Trained]]:
         return Trained(make(model, variables), count, make(model, without))
 
     return step, finish
+
+
+def _by_block(model: Any, state: Any) -> dict[str, Any]:
+    """Returns the averaged weights, an array a block, as files hold them."""
+    return dict(Restorer(model.config, jax.device_get(state.best_variables)).variables)
 
 
 def silent_additions(variables: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_a_few_steps(compare, tmp_path, capsys):
     words = ["--seconds", "0", "--seeds", "1", "--gt", str(tmp_path), "--eval", str(tmp_path)]
     words += ["--arms", "dense", "window", "--codings", "10", "--crop", "32"]
     words += ["--json", str(tmp_path / "out.json"), "--set"]
-    words += ["model.embed_dim=4", "model.depth=1", "model.pairs=1", "model.expert_dim=4"]
+    words += ["model.embed_dim=4", "model.depth=2", "model.pairs=1", "model.expert_dim=4"]
     words += ["train.batch_size=4", "data.patch_size=16", "data.num_workers=0"]
     assert compare.main(words) == 0
     first = capsys.readouterr()
