@@ -52,6 +52,7 @@ from armoe_jax.experts import FRAMES
 from armoe_jax.images.jpeg import JpegCoding, encode_jpeg
 from armoe_jax.metrics import psnr
 from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.models.stacking import unstack_blocks
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime.files import write_atomically
 from armoe_jax.training import setup
@@ -326,7 +327,8 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Trained]]:
 
     def finish() -> Trained:
         count = sum(x.size for x in jax.tree.leaves(state.params))
-        model, variables = parts.model, _by_block(parts.model, state)
+        model = parts.model
+        variables = unstack_blocks(jax.device_get(state.best_variables))
         if not isinstance(model.config, ARMoEWConfig) or not model.config.experts:
             return Trained(_sparsely(model, variables), count)
         make = _densely if config.model.dispatch == "dense" else _sparsely
@@ -334,11 +336,6 @@ def _armoe(config: Any) -> tuple[Callable[[Any], None], Callable[[], Trained]]:
         return Trained(make(model, variables), count, make(model, without))
 
     return step, finish
-
-
-def _by_block(model: Any, state: Any) -> dict[str, Any]:
-    """Returns the averaged weights, an array a block, as files hold them."""
-    return dict(Restorer(model.config, jax.device_get(state.best_variables)).variables)
 
 
 def silent_additions(variables: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, Any]:
