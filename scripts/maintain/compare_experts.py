@@ -62,6 +62,10 @@ from input_pipeline import pipeline
 PLAIN_LAYERS, PLAIN_WIDTH, PLAIN_RATE = 8, 32, 3e-4
 CALIBRATION_STEPS = 20
 RELEASED = "configs/car_small.py:jpeg"
+SHARED_TRAINING = (
+    "seed", "batch_size", "accumulation_steps", "loss", "loss_colors", "ema_decay"
+)  # fmt: skip
+"""What the arm "released" takes from the compared configuration, besides data and warm-up."""
 
 
 class Sample(NamedTuple):
@@ -165,8 +169,10 @@ def of_arm(name: str, config: Any) -> Any:
     config = config.copy_and_resolve_references()
     if name == "released":
         released = configs.load(RELEASED)
-        released.data = config.data
-        released.train.seed, released.sharding.num_devices = config.train.seed, 1
+        released.data, released.sharding.num_devices = config.data, 1
+        for name in SHARED_TRAINING:
+            released.train[name] = config.train[name]
+        released.optim.warmup_steps = config.optim.warmup_steps
         return released
     if name == "none":
         config.model.experts = ()

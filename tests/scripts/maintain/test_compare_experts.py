@@ -43,7 +43,11 @@ def test_arms_change_the_mixture_alone(compare):
     assert fields["image"] == (("dct", "fft", "haar", "swt"), "image", "capacity")
     for arm in changed.values():
         assert arm.data == config.data
-    assert changed["released"].model.mixture == "released"
+    released = changed["released"]
+    assert released.model.mixture == "released"
+    for name in ("seed", "batch_size", "accumulation_steps", "loss", "loss_colors", "ema_decay"):
+        assert released.train[name] == config.train[name], name
+    assert released.optim.warmup_steps == config.optim.warmup_steps
     assert config == configs.load("configs/armoe_w.py:jpeg")
 
 
