@@ -35,7 +35,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--trees", type=Path, help="coded trees (default: built in OUT)")
     parser.add_argument("--vvc", default=CODEC_MODEL, metavar="CKPT")
     parser.add_argument("--jpeg", default=JPEG_MODEL, metavar="CKPT")
-    parser.add_argument("--usage", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--usage",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="count how often each expert is chosen, if there are any",
+    )
     parser.add_argument("--without-mixture", action="store_true", help="experts put out zero")
     parser.add_argument("--told", action="store_true", help="tell the QP (--coded-at)")
     args = parser.parse_args(argv)
@@ -53,18 +58,23 @@ def main(argv: list[str] | None = None) -> int:
                 return status
         words = ["--gt", str(tree / "gt"), "--lq", str(tree / "lq")]
         told = ["--coded-at", str(qp)] if args.told else []
-        jobs[f"vvc_qp{qp}"] = [*words, "--checkpoint", args.vvc, *told]
+        jobs[f"vvc_qp{qp}"] = [*words, *told, *_with(args.vvc, args.usage)]
     for quality in args.quality:
-        words = ["--gt", args.gt, "--jpeg-quality", str(quality), "--checkpoint", args.jpeg]
-        jobs[f"jpeg_quality{quality}"] = words
+        words = ["--gt", args.gt, "--jpeg-quality", str(quality)]
+        jobs[f"jpeg_quality{quality}"] = [*words, *_with(args.jpeg, args.usage)]
     for name, words in jobs.items():
         record = ["--json", str(args.out / f"{name}.json")]
-        usage = ["--expert-usage"] if args.usage else []
-        status = cli.main(["evaluate", *words, *record, *usage])
+        status = cli.main(["evaluate", *words, *record])
         if status:
             return status
     _write_tables(args.out, list(jobs))
     return 0
+
+
+def _with(checkpoint: str, usage: bool) -> list[str]:
+    """Returns the arguments that name the network; one without experts has no usage to count."""
+    counted = usage and load_weights(checkpoint).config.experts
+    return ["--checkpoint", checkpoint, *(["--expert-usage"] if counted else [])]
 
 
 def without_mixture(checkpoint: str, folder: Path) -> str:
