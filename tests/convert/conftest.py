@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+# Helper modules lie beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
+
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 STORAGE_CLASSES = {
     "float32": "FloatStorage",

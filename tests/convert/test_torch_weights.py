@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from refusals import refusal
 
-from armoe_jax.convert import read_torch, write_torch
+from armoe_jax.convert import read_torch, torch_weights, write_torch
 
 ARRAYS = {
     "weight": np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -152,6 +153,20 @@ def test_file_without_checksums_is_read(torch_files):
 def test_other_contents_are_refused(torch_files, contents, message):
     with pytest.raises(ValueError, match=message):
         read_torch(torch_files.zip(contents))
+
+
+def test_too_many_tensors(torch_files, monkeypatch):
+    path = torch_files.zip(torch_files.state({"a": ARRAYS["weight"], "b": ARRAYS["weight"]}))
+    monkeypatch.setattr(torch_weights, "MAX_TENSORS", 1)
+    assert "2 tensors; 1 are allowed" in refusal(path)
+
+
+@pytest.mark.parametrize("write", ["zip", "legacy"])
+def test_tensor_that_expands_a_small_storage_beyond_the_limit(torch_files, fake_tensor, write):
+    # 2^20 x 2^20 float32 values, all the same element: 2^42 bytes out of 4.
+    tensor = fake_tensor(np.zeros(1, np.float32), (2**20, 2**20), (0, 0))
+    path = getattr(torch_files, write)({"weight": tensor})
+    assert f"declares {2**42} bytes" in refusal(path)
 
 
 @settings(max_examples=25, deadline=None)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from armoe_jax.experts import EXPERTS, Expert, ExpertInputs
-from armoe_jax.ops.transforms import heat_decay, weight_spectrum
+from armoe_jax.experts import EXPERTS, ExpertInputs
+from armoe_jax.ops.transforms import heat_decay
 
-B, H, W, C = 3, 5, 4, 6
+B, H, W, C = 3, 5, 4, 6  # of the fixture `inputs`
 
 expert_names = pytest.mark.parametrize("name", EXPERTS)
 
@@ -17,14 +17,6 @@ expert_names = pytest.mark.parametrize("name", EXPERTS)
 def components(golden_dir):
     with np.load(golden_dir / "components.npz") as file:
         return dict(file)
-
-
-@pytest.fixture(scope="module")
-def inputs():
-    rng = np.random.default_rng(0)
-    values, features = (jnp.asarray(rng.normal(size=(B, H, W, C)), jnp.float32) for _ in range(2))
-    decay = heat_decay(jnp.linspace(0.0, 1.0, C), H, W)
-    return ExpertInputs(values=values, features=features, decay=decay)
 
 
 @pytest.fixture(scope="module")
@@ -101,23 +93,6 @@ def test_gradients_are_finite_and_reach_the_decay(name, inputs):
 def test_invertible_transforms_without_decay_return_their_input(name, inputs, run):
     still = inputs.replace(decay=heat_decay(jnp.zeros(C), H, W))
     np.testing.assert_allclose(run(name, still), inputs.values, rtol=0, atol=1e-5)
-
-
-def test_swt_of_zeros_is_its_decayed_bias(inputs, run):
-    bias = EXPERTS["swt"]().init(jax.random.key(0), inputs)["params"]["fusion"]["bias"]
-    nothing = inputs.replace(features=jnp.zeros((B, H, W, C)))
-    expected = weight_spectrum(
-        jnp.broadcast_to(bias.reshape(1, 1, 1, C), (B, H, W, C)), inputs.decay
-    )
-    np.testing.assert_allclose(run("swt", nothing), expected, rtol=1e-6, atol=1e-7)
-
-
-def test_an_expert_must_define_its_call(inputs):
-    class Lazy(Expert):
-        pass
-
-    with pytest.raises(TypeError, match="Lazy must define __call__"):
-        Lazy().apply({}, inputs)
 
 
 @pytest.mark.parity

@@ -125,24 +125,6 @@ def test_shift_schedule():
     assert shift_schedule(config) == [[0, 0, 1, 0, 0, 0, 1], [1, 0, 0, 0, 1, 0]]
 
 
-class TestBuildModel:
-    def test_mapping_may_mix_architecture_and_execution(self):
-        model = build_model({"embed_dim": 32, "scan": False, "dispatch": "dense"})
-        assert model.config == ARMoEConfig(embed_dim=32)
-        assert (model.scan, model.dispatch, model.capacity_factor) == (False, "dense", 2.0)
-
-    def test_keywords_override_the_mapping(self):
-        assert build_model({"scan": False}, scan=True).scan
-
-    @pytest.mark.parametrize(
-        ("option", "value"),
-        [("dispatch", "top2"), ("dtype", "float16"), ("capacity_factor", 0.0), ("width", 3)],
-    )
-    def test_refuses_naming_the_option(self, option, value):
-        with pytest.raises(ValueError, match=option):
-            build_model(ARMoEConfig(), **{option: value})
-
-
 class TestInputChecks:
     """Shapes are checked before anything runs."""
 

@@ -1,81 +1,72 @@
-"""Records of architectures: which belongs to which network, and what they refuse."""
+"""Fields of records: plain values out and in, of the types that are declared."""
 
 import dataclasses
-import json
+import math
 
 import pytest
 
-from armoe_jax.models import ARMoE, ARMoEConfig, ARMoEW, ARMoEWConfig, build_model
-from armoe_jax.models.build import config_from_dict, execution_defaults
-
-SMALL = ARMoEWConfig(embed_dim=8, depth=2, quality_range=(0.0, 8.0), interval_head=True, grid=16)
+from armoe_jax.models.fields import HUGE, from_mapping, is_number, require, to_plain
 
 
-def test_the_mixture_tells_the_network():
-    assert config_from_dict({"depth": [1], "num_heads": [2]}) == ARMoEConfig(
-        depth=(1,), num_heads=(2,)
-    )
-    assert config_from_dict({"mixture": "windowed", "depth": 3}) == ARMoEWConfig(depth=3)
-    assert isinstance(build_model(SMALL), ARMoEW)
-    assert isinstance(build_model({"mixture": "released"}), ARMoE)
-    for value in ("shifted", None, 1):
-        with pytest.raises(ValueError, match=r"choose one of \('released', 'windowed'\)"):
-            config_from_dict({"mixture": value})
+@dataclasses.dataclass(frozen=True)
+class Record:
+    count: int = 1
+    rate: float = 0.5
+    sides: tuple[float, ...] = (1.0,)
+    names: tuple[str, ...] = ()
+    scale: float | None = None
+    flag: bool = False
 
 
-def test_survives_json():
-    assert config_from_dict(json.loads(json.dumps(SMALL.to_dict()))) == SMALL
+def test_plain_values_come_back():
+    record = Record(count=3, sides=(2.0, 4.5), names=("a",), scale=2.0, flag=True)
+    plain = to_plain(record)
+    expected = {"count": 3, "rate": 0.5, "sides": [2.0, 4.5], "names": ["a"], "scale": 2.0}
+    assert plain == {**expected, "flag": True}
+    assert from_mapping(Record, plain) == record
 
 
-def test_one_mapping_may_hold_architecture_and_execution():
-    model = build_model({**SMALL.to_dict(), "scan": True, "dtype": "bfloat16"}, scan=False)
-    assert (model.config, model.scan, model.dtype) == (SMALL, False, "bfloat16")
-    assert set(execution_defaults(SMALL)) == set(execution_defaults(ARMoEConfig()))
-    with pytest.raises(ValueError, match=r"unknown execution options \['stride'\]"):
-        build_model(SMALL, stride=2)
-    with pytest.raises(ValueError, match=r"unknown architecture fields \['num_heads'\]"):
-        build_model({"mixture": "windowed", "num_heads": 2})
+def test_whole_numbers_become_floats_where_the_field_is_one():
+    record = from_mapping(Record, {"rate": 2, "sides": [1, 2], "scale": 3})
+    values = (record.rate, *record.sides, record.scale)
+    assert values == (2.0, 1.0, 2.0, 3.0)
+    assert {type(value) for value in values} == {float}
+    assert from_mapping(Record, {"scale": None}).scale is None
 
 
 @pytest.mark.parametrize(
-    ("changes", "alignment"),
-    [({}, 16), ({"grid": 0}, 8), ({"window": 32}, 32), ({"stride": 2}, 16)],
-)
-def test_alignment(changes, alignment):
-    assert dataclasses.replace(SMALL, **changes).alignment == alignment
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "allowed"),
+    ("field", "value", "needed"),
     [
-        ("mixture", "released", "'windowed'"),
-        ("in_chans", 4, "1 or 3"),
-        ("depth", 0, "1 to 256"),
-        ("depth", 10**9, "1 to 256"),  # a description of few bytes built networks for ever
-        ("pairs", 200, "at most 256 in all 2 blocks together"),
-        ("embed_dim", 10**400, "1 to 65536"),
-        ("expert_dim", 2**17, "1 to 65536"),
-        ("stride", 3, "1 or 2"),
-        ("window", 6, "one of"),
-        ("route", "pixel", "'window', 'image'"),
-        ("experts", ("dct", "cosine"), "names out of"),
-        ("experts", ("dct", "dct"), "each name once"),
-        ("quality_range", (1.0,), "two qualities"),
-        ("quality_range", (), "False without a quality_range"),
-        ("grid", -8, "one of (0, 2, 4"),
-        ("grid", 12, "one of (0, 2, 4"),  # would not meet the windows where tiles start
+        ("count", True, "an integer"),
+        ("count", 1.0, "an integer"),
+        ("rate", math.nan, "a finite number"),
+        ("rate", HUGE, "a finite number"),
+        ("sides", 1.0, "finite numbers"),
+        ("sides", [1, "2"], "finite numbers"),
+        ("names", "ab", "names"),
+        ("scale", "2", "a finite number"),
+        ("flag", 1, "true or false"),
     ],
 )
-def test_refuses_naming_field_and_value(field, value, allowed):
-    with pytest.raises(ValueError, match=rf"{field}=|interval_head=") as error:
-        dataclasses.replace(SMALL, **{field: value})
-    assert allowed in str(error.value)
+def test_values_of_other_types_are_refused_by_name(field, value, needed):
+    with pytest.raises(ValueError, match=f"^{field}=.* is not allowed; it must be {needed}"):
+        from_mapping(Record, {field: value})
+
+
+def test_unknown_fields_are_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"fields \['size'\]; known are \['count', 'flag',"):
+        from_mapping(Record, {"size": 1})
+
+
+def test_long_values_are_cut_in_messages():
+    with pytest.raises(ValueError, match="is not allowed; it must be shorter") as caught:
+        require(False, "names", "x" * 10_000, "shorter")
+    assert len(str(caught.value)) < 100
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
-    [("depth", 2.5), ("depth", [2]), ("interval_head", 1), ("experts", [1]), ("quality_range", 3)],
+    ("value", "is_one"),
+    [(0, True), (-2.5, True), (10**400, False), (math.inf, False), (True, False), ("1", False)],
 )
-def test_refuses_values_of_other_types_out_of_files(field, value):
-    with pytest.raises(ValueError, match=f"{field}="):
-        ARMoEWConfig.from_dict({field: value})
+def test_numbers(value, is_one):
+    assert is_number(value) == is_one
