@@ -29,6 +29,10 @@ _ARRAY_ITEMS = ("model", "ema", "training")
 _KEYS = ("auto", "params", "params_ema")
 
 
+class _NoAveragesError(KeyError):
+    """Averages are asked for of a run that keeps none: no damage."""
+
+
 def is_workdir(path: str | Path) -> bool:
     """Returns whether a path is the working directory of a training run with checkpoints."""
     return bool(complete_steps(Path(path) / FOLDER))
@@ -63,7 +67,7 @@ def load_workdir(path: str | Path, key: str = "auto") -> tuple[AnyConfig, dict[s
                 meta = read_meta(manager, step)
                 item = _choose_item(meta, key, path)
                 return config_from_dict(meta["model"]), _read_variables(manager, step, item, meta)
-            except KeyError:
+            except _NoAveragesError:
                 raise
             except Exception as error:
                 logging.error(
@@ -138,7 +142,9 @@ def _by_preference(manager: ocp.CheckpointManager) -> Iterator[int]:
 def _choose_item(meta: Meta, key: str, path: str | Path) -> str:
     has_ema = "ema" in meta["fingerprints"]
     if key == "params_ema" and not has_ema:
-        raise KeyError(f"{path} has no moving averages (train.ema is off); use key='params'")
+        raise _NoAveragesError(
+            f"{path} has no moving averages (train.ema is off); use key='params'"
+        )
     return "ema" if has_ema and key != "params" else "model"
 
 

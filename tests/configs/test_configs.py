@@ -158,19 +158,3 @@ def test_demo_starts_at_the_identity_with_a_loss_that_leaves_it():
     assert config.model.global_skip
     assert config.train.loss in ("charbonnier", "l2")
     assert config.eval.brightness_baseline
-
-
-@pytest.mark.parametrize(
-    ("changes", "weight"),
-    [
-        ({}, 0.01),
-        ({"model.dispatch": "dense"}, 0.0),
-        ({"model.dispatch": "dense", "train.load_balancing_weight": 0.5}, 0.5),
-        ({"train.load_balancing_weight": 0.0}, 0.0),
-        ({"model.experts": ()}, 0.0),
-    ],
-)
-def test_load_balancing_weight_follows_the_dispatch(changes, weight):
-    config = configs.load("configs/base.py", changes)
-    model = build_model(config.model.to_dict())
-    assert setup.make_step_options(config, model).load_balancing_weight == weight

@@ -8,6 +8,7 @@ import configs
 from armoe_jax.models import VARIANTS
 from armoe_jax.training import optim, sharding
 from armoe_jax.training import state as train_state
+from armoe_jax.training.checkpointer import Checkpointer, SavePlan
 from armoe_jax.training.step import metrics_shapes
 
 MODEL = VARIANTS["light_sr_x2"].to_dict()
@@ -40,3 +41,14 @@ def shapes_of(state):
 
 def make_meta(**changes):
     return {"model": MODEL, "ema": True, "validated": True} | changes
+
+
+def save_steps(workdir, *steps, plan=None, ema=True, psnr=None):
+    """Saves the states of some steps, each drawn by its number; returns the steps that are kept."""
+    with Checkpointer(workdir, plan or SavePlan(every=1, num_steps=100)) as checkpointer:
+        for step in steps:
+            checkpointer.save(make_state(step, seed=step, ema=ema), make_meta(ema=ema))
+            if psnr and step in psnr:
+                checkpointer.add_metrics(step, {"psnr_y": psnr[step]})
+            checkpointer.wait()
+        return checkpointer.steps()

@@ -8,29 +8,13 @@ import jax
 import numpy as np
 import pytest
 from absl import logging
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from small_state import make_meta as meta
 from small_state import make_state
+from small_state import save_steps as save
 from small_state import shapes_of as like
 
-from armoe_jax.checkpoints import workdir
-from armoe_jax.checkpoints.arrays import fingerprint
 from armoe_jax.checkpoints.workdir import load_workdir
-from armoe_jax.models import VARIANTS
-from armoe_jax.training import sharding
 from armoe_jax.training.checkpointer import Checkpointer, SavePlan
-
-
-def save(workdir, *steps, plan=None, ema=True, psnr=None):
-    with Checkpointer(workdir, plan or SavePlan(every=1, num_steps=100)) as checkpointer:
-        for step in steps:
-            checkpointer.save(make_state(step, seed=step, ema=ema), meta(ema=ema))
-            if psnr and step in psnr:
-                checkpointer.add_metrics(step, {"psnr_y": psnr[step]})
-            checkpointer.wait()
-        return checkpointer.steps()
 
 
 def restore(workdir, state=None, **kwargs):
@@ -70,18 +54,6 @@ def test_a_state_goes_on_on_other_devices(tmp_path, before, after):
     assert_same(restored, expected)
     for x, y in zip(jax.tree.leaves(restored), jax.tree.leaves(expected), strict=True):
         assert x.sharding == y.sharding
-
-
-def test_blocks_lie_on_disk_one_by_one(tmp_path):
-    state = make_state(4)
-    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
-        checkpointer.save(state, meta())
-    _, variables = load_workdir(tmp_path, "params")
-    group = variables["params"]["group_0"]
-    assert set(group) == {"block_0", "block_1"}
-    for i in range(2):
-        stacked = np.asarray(state.params["group_0"]["blocks"]["w"])
-        np.testing.assert_array_equal(group[f"block_{i}"]["w"], stacked[i])
 
 
 def test_saved_bits_are_those_at_the_time_of_saving(tmp_path):
@@ -234,15 +206,6 @@ def test_a_damaged_newest_checkpoint_is_set_aside(tmp_path, damage, caplog):
     assert save(tmp_path, 6) == [3, 6]
 
 
-def test_loading_a_model_skips_a_damaged_checkpoint(tmp_path, caplog):
-    save(tmp_path, 3, 6)
-    shutil.rmtree(tmp_path / "checkpoints" / "6" / "ema" / "d")
-    with caplog.at_level(logging.ERROR, logger="absl"):
-        _, variables = load_workdir(tmp_path)
-    assert "step 6" in caplog.text
-    np.testing.assert_array_equal(variables["params"]["b"], make_state(3, seed=3).params["b"])
-
-
 def test_if_all_are_damaged_the_error_says_so(tmp_path):
     save(tmp_path, 3)
     remove_meta(tmp_path / "checkpoints" / "3")
@@ -270,49 +233,6 @@ def test_a_half_written_checkpoint_is_ignored_and_removed(tmp_path):
     assert not half.exists()
 
 
-def test_loading_takes_the_best_then_the_newest(tmp_path):
-    save(tmp_path / "evaluated", 1, 2, 3, psnr={1: 30.0, 2: 31.0, 3: 29.0})
-    config, variables = load_workdir(tmp_path / "evaluated")
-    assert config == VARIANTS["light_sr_x2"]
-    np.testing.assert_array_equal(variables["params"]["b"], make_state(2, seed=2).params["b"])
-    save(tmp_path / "plain", 1, 2)
-    _, variables = load_workdir(tmp_path / "plain")
-    np.testing.assert_array_equal(variables["params"]["b"], make_state(2, seed=2).params["b"])
-
-
-def test_loading_prefers_averages(tmp_path):
-    state = make_state(1)
-    doubled = jax.tree.map(lambda x: x * 2, state.ema)
-    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=100)) as checkpointer:
-        checkpointer.save(state.replace(ema=doubled), meta())
-    b = np.asarray(state.params["b"])
-    for key, factor in (("auto", 2), ("params_ema", 2), ("params", 1)):
-        _, variables = load_workdir(tmp_path, key)
-        np.testing.assert_array_equal(variables["params"]["b"], b * factor)
-        assert set(variables) == {"params", "batch_stats"}
-        assert type(variables["params"]["b"]) is np.ndarray
-        assert variables["params"]["empty"].shape == (0, 24)
-
-
-def test_loading_refuses(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint in"):
-        load_workdir(tmp_path)
-    save(tmp_path, 1, ema=False)
-    with pytest.raises(KeyError, match="no moving averages"):
-        load_workdir(tmp_path, "params_ema")
-    with pytest.raises(KeyError, match="key='ema' is not allowed"):
-        load_workdir(tmp_path, "ema")
-
-
-def test_a_workdir_is_recognised_by_its_checkpoints(tmp_path):
-    assert not workdir.is_workdir(tmp_path)
-    assert not workdir.is_workdir(tmp_path / "absent")
-    (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir(parents=True)
-    assert not workdir.is_workdir(tmp_path)
-    save(tmp_path, 1)
-    assert workdir.is_workdir(tmp_path)
-
-
 def test_a_folder_that_cannot_be_written_gives_a_clear_error(tmp_path):
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     with pytest.raises((OSError, ValueError)):
@@ -323,36 +243,3 @@ def test_a_folder_that_cannot_be_written_gives_a_clear_error(tmp_path):
 def test_plans_refuse_zero(field):
     with pytest.raises(ValueError, match=rf"checkpoint.{field} is 0"):
         SavePlan(**({"every": 1, "num_steps": 1} | {field: 0}))
-
-
-ARRAYS = hnp.arrays(
-    st.sampled_from([np.float32, np.int32, np.uint8, np.bool_]), hnp.array_shapes(max_side=5)
-)
-
-
-@settings(deadline=None, max_examples=25)
-@given(ARRAYS, st.data())
-def test_a_fingerprint_notices_any_change_of_one_element(array, data):
-    index = data.draw(st.integers(0, array.size - 1))
-    changed = array.copy()
-    flat = changed.reshape(-1)
-    if array.dtype == np.bool_:
-        flat[index] = ~flat[index]
-    else:
-        bits = flat.view(f"u{array.dtype.itemsize}")
-        bits[index] ^= np.asarray(
-            1 << data.draw(st.integers(0, 8 * array.dtype.itemsize - 1)), bits.dtype
-        )
-    assert fingerprint([array]) != fingerprint([changed])
-
-
-def test_a_fingerprint_does_not_depend_on_the_split():
-    x = np.arange(48, dtype=np.float32).reshape(8, 6)
-    mesh = sharding.make_mesh()
-    split = jax.device_put(x, sharding.batch_sharding(mesh))
-    assert fingerprint([x]) == fingerprint([split])
-
-
-def test_a_fingerprint_by_hand():
-    # Words 3, 5, 7 with factors 1, 3, 5: 3 + 15 + 35 = 53.
-    assert fingerprint([np.array([3, 5, 7], np.int32)]) == [53]

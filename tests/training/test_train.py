@@ -72,13 +72,3 @@ def test_a_run_notes_its_images_and_advises_on_memory(tiny_config, tmp_path, mon
         train_and_evaluate(tiny_config, tmp_path)
     noted = json.loads((tmp_path / TRAINING_SET_FILE).read_text())
     assert sorted(noted) == [f"image{i}" for i in range(4)]
-
-
-def test_the_training_set_is_listed_by_name_and_size(tiny_config, pairs_dir):
-    parts = types.SimpleNamespace(
-        config=tiny_config, model=types.SimpleNamespace(config=types.SimpleNamespace(scale=1))
-    )
-    listed = setup.list_training_set(parts)
-    assert list(listed) == [f"image{i}" for i in range(4)]
-    path = pairs_dir / "train/gt/image2.png"
-    assert listed["image2"][0] == path.stat().st_size
