@@ -110,6 +110,7 @@ JPEG_QUALITY: Changes = JPEG | {
 VVC: Changes = TRAINING | {
     "model.experts": (),
     "model.quality_range": (17.0, 42.0),
+    "model.quality_estimator": "attention",
     "model.grid": 0,
     "data.source": "built",
     "data.codec": "vvc",
@@ -134,7 +135,6 @@ VVC_QUALITY: Changes = VVC_LONGER | {
     "data.mixture": (),
     "data.patch_size": 160,
     "train.objective": "quality",
-    "train.init_partial": False,
     # Of 16, 32 and 64: with 16 an image of Kodak24 loses, with 64 QP 37 gains less.
     "train.overrated": 32.0,
     "train.batch_size": 16,

@@ -13,7 +13,8 @@ import numpy as np
 from armoe_jax.convert import buffers
 from armoe_jax.convert.rules import Constant, Counter, Rule, Weight
 from armoe_jax.models.config import ARMoEConfig
-from armoe_jax.models.quality import BLOCK, KNOTS, WIDTH
+from armoe_jax.models.quality import KNOTS
+from armoe_jax.models.quality_estimator import BLOCK, WIDTH
 
 RELEASED_EXPERTS = ("dct", "fft", "haar", "swt")
 

@@ -68,6 +68,7 @@ def detect_windowed(tensors: Mapping[str, np.ndarray], given: Mapping[str, Any])
         "stride": stride,
         "depth": len(blocks),
         "pairs": 1 + max((int(match[2]) for match in members if match[2]), default=0),
+        "quality_estimator": "attention" if "quality.votes.kernel" in tensors else "mean",
         "interval_head": "head.weights" in tensors,
         "grid": _shape(tensors, "grid", 4)[1] * stride if "grid" in tensors else 0,
         **_mixture(tensors),

@@ -10,7 +10,8 @@ from armoe_jax.models.blocks import Control, Execution, Group, shift_schedule
 from armoe_jax.models.config import ARMoEConfig
 from armoe_jax.models.layers import Conv, LayerNorm, ResidualConv
 from armoe_jax.models.moe import DISPATCHES
-from armoe_jax.models.quality import Modulation, QualityEstimator
+from armoe_jax.models.quality import Modulation
+from armoe_jax.models.quality_estimator import MeanEstimator
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
 from armoe_jax.ops.rearrange import pixel_shuffle
@@ -97,7 +98,7 @@ class ARMoE(nn.Module):
             gate_noise = jax.random.gumbel(self.make_rng("routing"), shape, jnp.float32)
 
         if c.quality_range and quality is None:
-            quality = QualityEstimator(c.quality_range, name="quality")(x)
+            quality = MeanEstimator(c.quality_range, name="quality")(x)
         normalised = (x - mean) * c.img_range
         shallow = Conv(c.embed_dim, dtype=self.dtype, name="conv_first")(normalised)
         entry = LayerNorm(name="embed_norm")(shallow)

@@ -16,7 +16,8 @@ from jaxtyping import Array, Float, Int
 from armoe_jax.models.blocks import Control, Execution
 from armoe_jax.models.fields import require
 from armoe_jax.models.interval_head import IntervalHead
-from armoe_jax.models.quality import KNOTS, Modulation, QualityEstimator, knot_weights
+from armoe_jax.models.quality import KNOTS, Modulation, knot_weights
+from armoe_jax.models.quality_estimator import ESTIMATORS
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
 from armoe_jax.models.windowed_config import ARMoEWConfig
@@ -242,7 +243,8 @@ class ARMoEW(nn.Module):
         """Returns the coding quality, and the steps of those files that their pixels agree with."""
         # The estimator knows 8-bit images; what a file tells of luma beyond them misleads it.
         seen = jnp.round(jnp.clip(x, 0.0, 1.0) * LEVELS) / LEVELS
-        estimate = QualityEstimator(self.config.quality_range, name="quality")(seen)
+        estimator = ESTIMATORS[self.config.quality_estimator]
+        estimate = estimator(self.config.quality_range, name="quality")(seen)
         if steps is None:
             return estimate, None
         told = quality_of_steps(steps)

@@ -88,6 +88,11 @@ class ARMoEConfig:
         return self.upscale if self.upsampler == "lightSR" else 1
 
     @property
+    def quality_estimator(self) -> str:
+        """How a network with a `quality_range` estimates it, as in an `ARMoEWConfig`."""
+        return "mean"
+
+    @property
     def interval_head(self) -> bool:
         """Whether the network knows of JPEG's quantisation; see `ARMoEWConfig`."""
         return False

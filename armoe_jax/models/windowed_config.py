@@ -6,6 +6,7 @@ from typing import Any
 from armoe_jax.experts import FRAMES
 from armoe_jax.models.config import MAX_WIDTH
 from armoe_jax.models.fields import from_mapping, require, to_plain
+from armoe_jax.models.quality_estimator import ESTIMATORS
 
 ROUTES = ("window", "image")
 
@@ -35,6 +36,8 @@ class ARMoEWConfig:
         route: Whether each window chooses its expert, or each image.
         quality_range: Mildest and strongest coding that the network tells apart, such as QPs
             (17, 42); for JPEG the log2 of the mean luma step, (0, 8). () for none.
+        quality_estimator: How it is estimated from pixels: "mean", from the luma's coefficients
+            alone, or "attention", from luma and chroma together, of the places that tell most.
         interval_head: Whether the last layer corrects the luma's DCT coefficients knowing the
             quantiser steps of the JPEG file; needs `quality_range`.
         grid: Period in pixels of learnt offsets that tell positions on the coding grid apart, a
@@ -54,6 +57,7 @@ class ARMoEWConfig:
     window: int = 8
     route: str = "window"
     quality_range: tuple[float, ...] = ()
+    quality_estimator: str = "mean"
     interval_head: bool = False
     grid: int = 0
 
@@ -119,6 +123,10 @@ def _check(c: ARMoEWConfig) -> None:
     ends = c.quality_range
     allowed = "empty, or two qualities: of the mildest and of the strongest coding"
     require(not ends or (len(ends) == 2 and ends[0] != ends[1]), "quality_range", ends, allowed)
+    kind, kinds = c.quality_estimator, tuple(ESTIMATORS)
+    require(kind in kinds, "quality_estimator", kind, f"one of {kinds}")
+    allowed = "'mean' without a quality_range to estimate"
+    require(kind == "mean" or len(ends) == 2, "quality_estimator", kind, allowed)
     require(
         not c.interval_head or len(ends) == 2,
         "interval_head",

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from armoe_jax.models import AnyConfig
 from armoe_jax.models.armoe_w import quality_of_steps
-from armoe_jax.models.quality import QualityEstimator
+from armoe_jax.models.quality_estimator import ESTIMATORS
 from armoe_jax.training.losses import Loss
 from armoe_jax.training.optim import Schedule
 from armoe_jax.training.state import as_variables
@@ -176,7 +176,7 @@ def quality_objective(config: AnyConfig, overrated: float = 1.0) -> Objective:
         overrated: How often errors towards strong coding count.
     """
     mild, strong = config.quality_range
-    estimator = QualityEstimator(config.quality_range)
+    estimator = ESTIMATORS[config.quality_estimator](config.quality_range)
 
     def loss_fn(
         params: PyTree, batch_stats: PyTree, batch: Batch, keys: Any, noise: Any

@@ -20,7 +20,12 @@ CONFIGS = {
     "for JPEG": dataclasses.replace(SMALL, **JPEG, grid=8, experts=("haar", "swt")),
     "without experts": dataclasses.replace(SMALL, **JPEG, experts=(), window=8, expert_dim=32),
     "adaptive": dataclasses.replace(
-        SMALL, quality_range=(17.0, 42.0), pairs=1, adapt_experts=True, share_mixings=True
+        SMALL,
+        quality_range=(17.0, 42.0),
+        quality_estimator="attention",
+        pairs=1,
+        adapt_experts=True,
+        share_mixings=True,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Networks that estimate how strongly an image was coded and adapt to it."""
+"""Networks that adapt to the coding quality, and how they do."""
 
 import dataclasses
 
@@ -6,35 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.fft import dctn
 
 from armoe_jax.models import ARMoEConfig, build_model
-from armoe_jax.models.quality import (
-    BLOCK,
-    KNOTS,
-    Modulation,
-    QualityEstimator,
-    block_dct,
-    knot_weights,
-)
+from armoe_jax.models.quality import KNOTS, Modulation, knot_weights
+from armoe_jax.models.quality_estimator import MeanEstimator
 
 RANGE = (17.0, 42.0)
 SMALL = ARMoEConfig(
     embed_dim=8, depth=(1,), num_heads=(2,), mlp_ratio=1.0, split_size=(2, 2), experts=("haar",)
 )
 ADAPTIVE = dataclasses.replace(SMALL, quality_range=RANGE)
-
-
-@pytest.fixture(scope="module")
-def estimate():
-    """An estimator with random weights, as a function of images."""
-    module = QualityEstimator(RANGE)
-    variables = module.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-    return lambda x: np.asarray(module.apply(variables, jnp.asarray(x, jnp.float32)))
-
-
-def noise(*shape, seed=0):
-    return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
 
 
 def test_knots_are_five_qualities_apart_and_interpolated():
@@ -47,48 +28,6 @@ def test_knots_are_five_qualities_apart_and_interpolated():
     # JPEG's qualities fall where QPs rise.
     falling = knot_weights(jnp.array([90.0, 74.0, 10.0, 100.0]), (90.0, 10.0))
     np.testing.assert_allclose(falling, np.eye(KNOTS)[[0, 1, 5, 0]], atol=1e-5)
-
-
-def test_block_dct_is_scipys_of_each_whole_block():
-    image = noise(2, 19, 24)
-    got = block_dct(jnp.asarray(image))
-    assert got.shape == (2, 2, 3, BLOCK**2)
-    block = image[1, 8:16, 16:24]
-    want = dctn(block, norm="ortho").reshape(-1)
-    np.testing.assert_allclose(got[1, 1, 2], want, atol=1e-5)
-
-
-def test_a_block_that_is_not_whole_is_padded_by_its_edge():
-    image = noise(1, 3, 8)
-    padded = np.pad(image, ((0, 0), (0, 5), (0, 0)), mode="edge")
-    np.testing.assert_allclose(
-        block_dct(jnp.asarray(image)), block_dct(jnp.asarray(padded)), atol=1e-6
-    )
-
-
-@pytest.mark.parametrize("size", [(1, 2), (7, 6), (9, 8), (16, 30)])
-def test_estimates_images_of_any_size(estimate, size):
-    result = estimate(noise(3, *size, 3))
-    assert result.shape == (3,)
-    assert np.isfinite(result).all()
-
-
-def test_estimates_each_image_by_itself_and_as_a_whole(estimate):
-    images = noise(2, 32, 32, 3)
-    each = np.concatenate([estimate(image[None]) for image in images])
-    np.testing.assert_allclose(estimate(images), each, rtol=1e-5)
-    # The mean over blocks does not change when the image is repeated.
-    np.testing.assert_allclose(estimate(np.tile(images, (1, 2, 3, 1))), each, rtol=1e-4)
-    assert abs(each[0] - each[1]) > 1e-4
-
-
-def test_estimates_gray_images_like_gray_rgb_images():
-    gray = noise(1, 16, 16, 1)
-    module = QualityEstimator(RANGE)
-    variables = module.init(jax.random.key(0), jnp.asarray(gray))
-    alone = module.apply(variables, jnp.asarray(gray))
-    as_rgb = module.apply(variables, jnp.asarray(np.repeat(gray, 3, axis=-1)))
-    np.testing.assert_allclose(alone, as_rgb, rtol=1e-4)
 
 
 def test_modulation_by_hand():
@@ -138,7 +77,7 @@ def test_told_qualities_hold_for_their_image(make_variables, images):
 def test_without_being_told_it_estimates(make_variables, images):
     variables = adapted(make_variables(ADAPTIVE))
     model = build_model(ADAPTIVE)
-    estimator = QualityEstimator(RANGE)
+    estimator = MeanEstimator(RANGE)
     estimates = estimator.apply({"params": variables["params"]["quality"]}, images)
     want = model.apply(variables, images, quality=jnp.asarray(estimates))
     np.testing.assert_allclose(model.apply(variables, images), want, atol=1e-6)

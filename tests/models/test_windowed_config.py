@@ -34,6 +34,7 @@ def test_alignment(changes, alignment):
         ("experts", ("dct", "dct"), "each name once"),
         ("quality_range", (1.0,), "two qualities"),
         ("quality_range", (), "False without a quality_range"),
+        ("quality_estimator", "median", "one of ('mean', 'attention')"),
         ("grid", -8, "one of (0, 2, 4"),
         ("grid", 12, "one of (0, 2, 4"),  # would not meet the windows where tiles start
     ],
@@ -42,6 +43,11 @@ def test_refuses_naming_field_and_value(field, value, allowed):
     with pytest.raises(ValueError, match=rf"{field}=|interval_head=") as error:
         dataclasses.replace(SMALL, **{field: value})
     assert allowed in str(error.value)
+
+
+def test_an_estimator_needs_a_quality_to_estimate():
+    with pytest.raises(ValueError, match=r"quality_estimator='attention'.*'mean' without"):
+        ARMoEWConfig(quality_estimator="attention")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from armoe_jax.models import build_model
-from armoe_jax.models.quality import QualityEstimator
+from armoe_jax.models.quality_estimator import MeanEstimator
 from armoe_jax.ops.resize import imresize
 from armoe_jax.ops.tiling import plan_tiles
 from armoe_jax.restore import Restorer, restorer
@@ -315,7 +315,7 @@ def test_a_network_that_adapts_estimates_the_quality_or_is_told(tiny, make_varia
     variables = make_variables(config)
     image = picture(16, 16, 3).astype(np.float32) / 255
     params = jax.tree.map(jnp.asarray, variables["params"]["quality"])
-    estimate = QualityEstimator(config.quality_range).apply(
+    estimate = MeanEstimator(config.quality_range).apply(
         {"params": params}, jnp.asarray(image[None])
     )
     outputs = {}

@@ -9,10 +9,10 @@ import pytest
 from small_steps import compile_step, make_model, make_options, make_state, make_variables
 
 import configs
-from armoe_jax.models import build_model
-from armoe_jax.models.quality import QualityEstimator
+from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.models.quality_estimator import ESTIMATORS, MeanEstimator
 from armoe_jax.training import setup, sharding
-from armoe_jax.training.objectives import batch_shapes, step_batch
+from armoe_jax.training.objectives import batch_shapes, quality_objective, step_batch
 from armoe_jax.training.resume import make_resume_check
 from armoe_jax.training.step import make_gradients, make_train_step
 
@@ -79,7 +79,7 @@ def test_the_estimator_alone_is_trained_and_learns(variables, batch):
     for _ in range(150):
         state, info = step(state, batch)
         seen.append(float(info.loss))
-    estimator = QualityEstimator(RANGE)
+    estimator = MeanEstimator(RANGE)
     params = jax.tree.map(jnp.asarray, variables["params"]["quality"])
     estimate = estimator.apply({"params": params}, jnp.asarray(batch["lq"]))
     errors = (np.asarray(estimate) - batch["quality"]) / 12.5
@@ -89,6 +89,17 @@ def test_the_estimator_alone_is_trained_and_learns(variables, batch):
     moved = jax.tree.map(lambda a, b: a - b, state.params, variables["params"])
     assert largest(moved.pop("quality")) > 0
     assert largest(moved) == 0
+
+
+def test_the_estimator_is_that_of_the_configuration(batch):
+    config = ARMoEWConfig(quality_range=RANGE, quality_estimator="attention", experts=())
+    estimator = ESTIMATORS["attention"](RANGE)
+    params = estimator.init(jax.random.key(0), jnp.asarray(batch["lq"]))["params"]
+    objective = quality_objective(config, overrated=4.0)
+    loss, _ = objective({"quality": params}, {}, batch, None, None)
+    estimate = np.asarray(estimator.apply({"params": params}, jnp.asarray(batch["lq"])))
+    errors = (estimate - batch["quality"]) / 12.5
+    assert float(loss) == pytest.approx(np.mean(np.where(errors > 0, 4, 1) * errors**2), rel=1e-5)
 
 
 def test_devices_and_micro_batches_see_their_own_qualities(variables, batch):
