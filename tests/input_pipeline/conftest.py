@@ -4,12 +4,19 @@ import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from input_pipeline.build import build
 from input_pipeline.embedded import embedded_images
+from input_pipeline.image_files import list_images
+from input_pipeline.manifest import Tree
+
+# Helper modules lie beside the tests.
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
@@ -39,3 +46,29 @@ def write_program() -> Callable[[Path, str], Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, photo: np.ndarray) -> Path:
+    """Trees of JPEG qualities 10, 50 and 90 of five images, and the sources themselves."""
+    root = tmp_path_factory.mktemp("built")
+    (root / "source").mkdir()
+    for number in range(5):
+        part = np.roll(photo, 13 * number, 1)[: 40 + number, : 48 + 3 * number]
+        Image.fromarray(part).save(root / f"source/{number}.png")
+    trees = [Tree(root / f"jpeg/quality{q}", "jpeg", q) for q in (10, 50, 90)]
+    build(list_images(root / "source"), trees)
+    return root
+
+
+@pytest.fixture
+def config(built: Path, tmp_path: Path) -> dict[str, Any]:
+    """Reads the tree of quality 10 in patches of 16."""
+    return {
+        "source": "built",
+        "root": str(built),
+        "codec": "jpeg",
+        "qp": 10,
+        "patch_size": 16,
+        "cache_dir": str(tmp_path / "cache"),
+    }

@@ -8,7 +8,6 @@ from PIL import Image
 
 from armoe_jax.images.io import image_size
 from armoe_jax.runtime.files import write_atomically
-from input_pipeline.embedded import SPLITS, embedded_images
 from input_pipeline.image_files import (
     encode_png,
     halve,
@@ -114,19 +113,3 @@ def test_jpeg_is_known_by_its_bytes(tmp_path, rgb):
     assert is_jpeg(tmp_path / "x.png")
     write_atomically(tmp_path / "x.png", encode_png(rgb))
     assert not is_jpeg(tmp_path / "x.png")
-
-
-def test_embedded_splits_share_nothing():
-    train, evaluation = set(SPLITS["train"]), set(SPLITS["eval"])
-    assert train
-    assert evaluation
-    assert not train & evaluation
-    assert all(min(read_rgb(path).shape[:2]) >= 300 for path in embedded_images("eval"))
-    with pytest.raises(KeyError, match="'test' is unknown"):
-        embedded_images("test")
-
-
-def test_embedded_images_that_are_missing_are_named(monkeypatch):
-    monkeypatch.setitem(SPLITS, "eval", ("chelsea.png", "unicorn.png"))
-    with pytest.raises(FileNotFoundError, match=r"lacks unicorn\.png; reinstall scikit-image"):
-        embedded_images("eval")

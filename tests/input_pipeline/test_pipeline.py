@@ -1,59 +1,18 @@
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
+from made_batches import assert_equal, batches
 from PIL import Image
 
 from armoe_jax.metrics import luma
 from armoe_jax.ops.resize import imresize
 from input_pipeline import embedded
-from input_pipeline.build import build
-from input_pipeline.codecs import CODEC_IDS, CodecOptions
+from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.image_files import list_images, read_rgb
-from input_pipeline.manifest import Tree
 from input_pipeline.pipeline import eval_pairs, train_dataset, train_loader
 from input_pipeline.skipping import TooManyDamagedError
-from input_pipeline.throughput import compare_storage, measure
 from input_pipeline.transforms import jpeg_round_trip
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory, photo) -> Path:
-    """Trees of JPEG qualities 10, 50 and 90 of five images, and the sources themselves."""
-    root = tmp_path_factory.mktemp("built")
-    (root / "source").mkdir()
-    for number in range(5):
-        part = np.roll(photo, 13 * number, 1)[: 40 + number, : 48 + 3 * number]
-        Image.fromarray(part).save(root / f"source/{number}.png")
-    trees = [Tree(root / f"jpeg/quality{q}", "jpeg", q) for q in (10, 50, 90)]
-    build(list_images(root / "source"), trees)
-    return root
-
-
-@pytest.fixture
-def config(built, tmp_path):
-    return {
-        "source": "built",
-        "root": str(built),
-        "codec": "jpeg",
-        "qp": 10,
-        "patch_size": 16,
-        "cache_dir": str(tmp_path / "cache"),
-    }
-
-
-def batches(config, *, steps=(0, 1, 2), **options):
-    dataset = train_dataset(config, **{"batch_size": 4, "seed": 5, **options})
-    return [dataset[step] for step in steps]
-
-
-def assert_equal(first, second):
-    assert len(first) == len(second)
-    for one, two in zip(first, second, strict=True):
-        assert set(one) == set(two) == {"lq", "gt", "qp", "codec", "log2_step", "steps"}
-        for key in one:
-            np.testing.assert_array_equal(one[key], two[key])
 
 
 def test_batches_have_the_promised_form(config):
@@ -74,40 +33,6 @@ def test_batch_n_depends_on_seed_and_n_alone(config):
     assert not np.array_equal(other[0]["gt"], batches(config)[0]["gt"])
     first, second = batches(config)[:2]
     assert not np.array_equal(first["gt"], second["gt"])
-
-
-@pytest.mark.parametrize("cache", ["memory", "array_record"])
-def test_caches_change_nothing(cache, config):
-    cached = {**config, "cache": cache, "subimage_size": 64}  # larger than every image
-    assert_equal(batches(cached), batches(config))
-    assert_equal(batches(cached), batches(config))  # read back, not built
-
-
-def test_small_subimages_are_valid_patches(config, built):
-    small = {**config, "cache": "array_record", "subimage_size": 16, "subimage_step": 16}
-    originals = [read_rgb(path) for path in list_images(built / "source")]
-    windows = {
-        image[top : top + 16, left : left + 16].tobytes()
-        for image in originals
-        for top in {*range(0, image.shape[0] - 15, 16), image.shape[0] - 16}
-        for left in {*range(0, image.shape[1] - 15, 16), image.shape[1] - 16}
-    }
-    for batch in batches({**small, "augment": False}, steps=range(4)):
-        for patch in np.round(batch["gt"] * 255).astype(np.uint8):
-            assert patch.tobytes() in windows
-
-
-def test_cache_notices_changed_files(config, tmp_path, built):
-    copy = tmp_path / "copy"
-    shutil.copytree(built / "jpeg/quality10", copy)
-    cached = {**config, "root": str(copy), "cache": "memory"}
-    before = batches(cached)
-    image = read_rgb(copy / "gt/0.png")
-    for name in "01234":
-        Image.fromarray(255 - read_rgb(copy / f"gt/{name}.png")).save(copy / f"gt/{name}.png")
-    assert image.shape == read_rgb(copy / "gt/0.png").shape
-    after = batches(cached)
-    np.testing.assert_allclose(after[0]["gt"], 1 - before[0]["gt"], atol=1e-6)
 
 
 def test_processes_get_contiguous_slices_of_the_global_batch(config):
@@ -196,16 +121,6 @@ def test_several_patches_of_an_image(config):
         batches(several, batch_size=3)
 
 
-def test_jpeg_sources_can_be_halved(tmp_path, photo):
-    folder = tmp_path / "clean"
-    folder.mkdir()
-    Image.fromarray(photo).save(folder / "a.jpg")
-    config = {"source": "jpeg", "gt": str(folder), "halve_jpeg": True, "patch_size": 32}
-    assert batches(config)[0]["gt"].shape == (4, 32, 32, 3)
-    with pytest.raises(ValueError, match=r"a\.jpg gives an input of 48x32.*patch of 33x33"):
-        batches({**config, "patch_size": 33})
-
-
 def test_super_resolution_pairs(built, tmp_path):
     folder = built / "source"
     config = {"source": "folder", "gt": str(folder), "patch_size": 8, "augment": False}
@@ -251,53 +166,12 @@ def test_evaluation_pairs_of_folders_and_jpeg(config, built):
     np.testing.assert_array_equal(coded[0].lq, pairs[0].lq)
 
 
-def test_embedded_pairs_are_built_once_per_setting(tmp_path, monkeypatch):
-    monkeypatch.setitem(embedded.SPLITS, "train", ("chelsea.png",))
-    monkeypatch.setitem(embedded.SPLITS, "eval", ("chelsea.png",))
-    config = {"codec": "jpeg", "qp": 20, "cache_dir": str(tmp_path)}
-    assert batches(config)[0]["gt"].shape == (4, 64, 64, 3)
-    (pair,) = eval_pairs(config)
-    assert pair.gt.shape == (300, 451, 3)
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
-    assert len(written) == 2
-    batches(config)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")} == written
-    (other,) = eval_pairs({**config, "qp": 60})
-    assert not np.array_equal(other.lq, pair.lq)
-    assert len(list(tmp_path.rglob("*.json"))) == 3
-
-
 @pytest.mark.slow
 def test_embedded_default_is_vvc(tmp_path, monkeypatch):
     monkeypatch.setitem(embedded.SPLITS, "eval", ("chelsea.png",))
     pairs = eval_pairs({"cache_dir": str(tmp_path), "colors": "paper"})
     error = pairs[0].lq.astype(float) - pairs[0].gt
     assert error.mean() < -0.5  # the darkening that these colours are named after
-
-
-@pytest.mark.parametrize(
-    ("fields", "kind", "message"),
-    [
-        ({"source": "built"}, ValueError, "config.data.root is empty.*--codec vvc --qp 27 --out"),
-        ({"source": "built", "root": "absent"}, FileNotFoundError, "vvc/qp27 is not a built"),
-        ({"source": "folder"}, ValueError, "config.data.gt is empty: give the folder of originals"),
-        ({"source": "folder", "gt": "x"}, ValueError, "config.data.lq is empty"),
-        ({"source": "folder", "gt": "x", "lq": "y"}, FileNotFoundError, "there is no folder 'x'"),
-        ({"source": "jpeg"}, ValueError, "config.data.gt is empty: give a folder of clean images"),
-        ({"source": "tfds"}, ValueError, "config.data.root is empty: give the folder of a TFDS"),
-        ({"source": "tfds", "root": "absent"}, FileNotFoundError, "absent is not the version"),
-        ({"sorce": "folder"}, KeyError, "data has no field 'sorce'"),
-    ],
-)
-def test_missing_data_are_said_in_one_line(fields, kind, message):
-    with pytest.raises(kind, match=message) as caught:
-        batches(fields)
-    assert "\n" not in str(caught.value)
-
-
-def test_jpeg_commands_name_the_quality():
-    with pytest.raises(FileNotFoundError, match="--codec jpeg --quality 30 --out DIR"):
-        batches({"source": "built", "root": "absent", "codec": "jpeg", "qp": 30})
 
 
 def test_missing_evaluation_data():
@@ -307,26 +181,6 @@ def test_missing_evaluation_data():
         eval_pairs({"eval_gt": "absent", "eval_lq": "absent"})
     with pytest.raises(ValueError, match=r"config\.data\.eval_lq is empty"):
         eval_pairs({"source": "built", "eval_gt": "absent"})
-
-
-def test_unpaired_and_misshapen_files_are_named(built, tmp_path):
-    gt, lq = tmp_path / "gt", tmp_path / "lq"
-    shutil.copytree(built / "jpeg/quality10/gt", gt)
-    shutil.copytree(built / "jpeg/quality10/lq", lq)
-    config = {"source": "folder", "gt": str(gt), "lq": str(lq), "patch_size": 16}
-    batches(config)
-    (lq / "3.png").rename(lq / "three.png")
-    with pytest.raises(ValueError, match=r"gt has images without a partner in .*lq: 3"):
-        batches(config)
-    (gt / "3.png").unlink()
-    with pytest.raises(ValueError, match=r"lq has images without a partner in .*gt: three"):
-        batches(config)
-    (lq / "three.png").unlink()
-    Image.fromarray(np.zeros((30, 20, 3), np.uint8)).save(lq / "2.png")
-    with pytest.raises(ValueError, match=r"2\.png has 20x30 pixels, but .*2\.png has 54x42"):
-        batches(config)
-    with pytest.raises(ValueError, match=r"0\.png gives an input of 48x40, smaller than the patch"):
-        batches({**config, "patch_size": 41})
 
 
 def test_files_damaged_after_the_start_are_named(built, tmp_path):
@@ -357,25 +211,3 @@ def test_wrong_sharding(options, message, config):
 def test_wrong_start_step(config):
     with pytest.raises(ValueError, match="start_step is 7, expected 0 to num_steps 5"):
         train_loader(config, batch_size=4, seed=0, num_steps=5, start_step=7)
-
-
-def test_jpeg_on_the_fly_has_no_scale(built):
-    with pytest.raises(ValueError, match="'jpeg' has no scale 2"):
-        batches({"source": "jpeg", "gt": str(built / "source"), "patch_size": 8}, scale=2)
-
-
-def test_throughput_is_measured_for_every_storage(config, tmp_path):
-    rows = compare_storage(
-        {**config, "qps": (10, 50)}, tmp_path / "work", seconds=0.01, patch_size=16
-    )
-    assert len(rows) == 8
-    assert all(row.patches_per_second > 0 and row.num_patches >= 32 for row in rows)
-    single = measure("patches of 8", {**config, "patch_size": 8}, batch_size=2, seconds=0.0)
-    assert single.num_patches >= 0
-
-
-def test_options_of_the_embedded_codec(config):
-    from input_pipeline.settings import DataConfig
-
-    options = DataConfig.from_mapping({"preset": "faster", "colors": "paper"}).codec_options
-    assert options == CodecOptions(preset="faster", colors="paper")

@@ -2,6 +2,7 @@ import ml_collections
 import pytest
 
 from armoe_jax.runtime.files import user_cache_folder
+from input_pipeline.codecs import CodecOptions
 from input_pipeline.settings import DataConfig, default_config
 
 
@@ -55,3 +56,8 @@ def test_wrong_fields_are_refused(fields, kind, message):
 def test_cache_folder(tmp_path):
     assert DataConfig(cache_dir=str(tmp_path)).cache_folder() == tmp_path
     assert DataConfig().cache_folder() == user_cache_folder()
+
+
+def test_options_of_the_embedded_codec():
+    options = DataConfig.from_mapping({"preset": "faster", "colors": "paper"}).codec_options
+    assert options == CodecOptions(preset="faster", colors="paper")

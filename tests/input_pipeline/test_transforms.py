@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_images import coordinates, upscaled
 
 from armoe_jax.images.jpeg_coefficients import DCT, to_blocks
-from input_pipeline.cache import cut, pack, starts, unpack
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.example import Example
 from input_pipeline.transforms import (
@@ -15,16 +15,6 @@ from input_pipeline.transforms import (
     random_corner,
     turn,
 )
-
-
-def coordinates(height: int, width: int) -> np.ndarray:
-    """An image whose channels are its row, its column and 7."""
-    rows, columns = np.mgrid[:height, :width]
-    return np.stack([rows, columns, np.full_like(rows, 7)], -1).astype(np.uint8)
-
-
-def upscaled(image: np.ndarray, scale: int) -> np.ndarray:
-    return image.repeat(scale, 0).repeat(scale, 1)
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
@@ -154,41 +144,6 @@ def test_jpeg_of_gray(photo):
     coded = jpeg_round_trip(gray, 40, "4:2:0")
     assert coded.shape == gray.shape
     assert 0 < np.mean(np.abs(coded.astype(float) - gray)) < 10
-
-
-@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 20))
-def test_windows_cover_a_side(length, size, step):
-    positions = starts(length, size, min(step, size))
-    covered = {place for start in positions for place in range(start, min(start + size, length))}
-    assert covered == set(range(length))
-    assert all(start + size <= length for start in positions) or positions == [0]
-
-
-def test_windows_of_common_use():
-    # 480 wide windows every 240 pixels in a side of 1000: the last one ends at the border.
-    assert starts(1000, 480, 240) == [0, 240, 480, 520]
-    assert starts(960, 480, 240) == [0, 240, 480]
-    assert starts(300, 480, 240) == [0]
-
-
-@pytest.mark.parametrize("scale", [1, 2])
-def test_cutting_and_packing(scale):
-    lq = coordinates(7, 9)
-    parts = list(cut(Example(lq, upscaled(lq, scale), 22, 1), size=5, step=4, scale=scale))
-    assert [tuple(part.lq[0, 0, :2]) for part in parts] == [(0, 0), (0, 4), (2, 0), (2, 4)]
-    for part in parts:
-        back = unpack(pack(part))
-        np.testing.assert_array_equal(back.lq, part.lq)
-        np.testing.assert_array_equal(back.gt, upscaled(part.lq, scale))
-        assert (back.qp, back.codec) == (22, 1)
-
-
-def test_packing_stores_shared_images_once():
-    image = coordinates(6, 6)
-    (part,) = cut(Example(image, image), size=6, step=6, scale=1)
-    record = pack(part)
-    assert len(record) == 32 + 6 * 6 * 3
-    assert unpack(record).lq is unpack(record).gt or np.array_equal(unpack(record).gt, image)
 
 
 def test_patches_on_the_coding_grid_carry_the_steps_they_were_coded_with():
