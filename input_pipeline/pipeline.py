@@ -118,6 +118,7 @@ def _component_dataset(
         scale=scale,
         count=config.patches_per_image,
         augment=config.augment,
+        grid=component.patch_grid,
         degradation=(
             JPEGDegradation(
                 component.jpeg_quality,

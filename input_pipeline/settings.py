@@ -47,6 +47,8 @@ class Component:
         jpeg_on_grid: Whether patches of `jpeg` start on the coding grid; batches then carry the
             quantiser steps, which networks with an interval head use.
         jpeg_twice: Share of images that `jpeg` codes twice, half of them on another grid first.
+        patch_grid: Patches of coded pairs start at multiples of this many input pixels, such as 8:
+            codecs work in blocks, and users' images start with a whole one. 1: anywhere.
         halve_jpeg: Whether `jpeg` reduces sources that are JPEG files themselves by two.
         weight: How often this component is drawn, relative to the others.
     """
@@ -65,6 +67,7 @@ class Component:
     jpeg_subsampling: tuple[str, ...] = ("4:2:0", "4:4:4")
     jpeg_on_grid: bool = False
     jpeg_twice: float = 0.0
+    patch_grid: int = 1
     halve_jpeg: bool = False
     weight: float = 1.0
 
@@ -83,6 +86,10 @@ class Component:
             raise ValueError("data.jpeg_subsampling is empty; name at least one, such as '4:2:0'")
         if not 0 <= self.jpeg_twice <= 1:
             raise ValueError(f"data.jpeg_twice is {self.jpeg_twice}, expected a share in [0, 1]")
+        if self.patch_grid < 1:
+            raise ValueError(f"data.patch_grid is {self.patch_grid}, expected at least 1")
+        if self.patch_grid > 1 and self.source == "jpeg":
+            raise ValueError("data.patch_grid is of coded pairs; set data.jpeg_on_grid instead")
         if self.weight <= 0:
             raise ValueError(f"data weight is {self.weight}, expected a positive number")
 
@@ -178,9 +185,23 @@ class DataConfig(Component):
         """Returns the components of the mixture, or the single one."""
         names = [field.name for field in dataclasses.fields(Component)]
         base = {name: getattr(self, name) for name in names}
-        if not self.mixture:
-            return [Component(**base)]
-        return [Component(**{**base, **_checked(Component, change)}) for change in self.mixture]
+        changes = self.mixture or ({},)
+        components = [Component(**{**base, **_checked(Component, change)}) for change in changes]
+        for component in components:
+            self._check_grid(component.patch_grid)
+        return components
+
+    def _check_grid(self, grid: int) -> None:
+        if self.patch_size % grid:
+            raise ValueError(
+                f"data.patch_grid is {grid}, which does not divide patch_size {self.patch_size}: "
+                "flipped patches would leave the grid"
+            )
+        if grid > 1 and self.cache == "array_record":
+            raise ValueError(
+                f"data.patch_grid is {grid}, but the sub-images of cache 'array_record' start "
+                "anywhere; choose cache 'memory' or 'none'"
+            )
 
     def cache_folder(self) -> Path:
         """Returns the folder of caches."""

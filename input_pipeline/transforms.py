@@ -107,6 +107,7 @@ class RandomPatches:
         scale: Side of gt over side of lq.
         count: Patches per image; with a degradation they lie side by side, coded at once.
         augment: Flip each axis, and transpose, each with probability 1/2: eight ways in all.
+        grid: Patches of examples that have their lq start at multiples of this many pixels.
         degradation: Makes lq from gt after cropping; None if the example has its lq.
     """
 
@@ -114,6 +115,7 @@ class RandomPatches:
     scale: int = 1
     count: int = 1
     augment: bool = True
+    grid: int = 1
     degradation: JPEGDegradation | None = None
 
     def __call__(self, element: Example, rng: np.random.Generator) -> Patches:
@@ -142,7 +144,7 @@ class RandomPatches:
 
     def _crop(self, example: Example, rng: np.random.Generator) -> Example:
         size, scale = self.size, self.scale
-        top, left = random_corner(example.lq.shape, (size, size), rng)
+        top, left = random_corner(example.lq.shape, (size, size), rng, self.grid)
         lq = example.lq[top : top + size, left : left + size]
         top, left, size = top * scale, left * scale, size * scale
         gt = example.gt[top : top + size, left : left + size]
@@ -204,14 +206,15 @@ class RandomPatches:
 
 
 def random_corner(
-    shape: tuple[int, ...], sides: tuple[int, int], rng: np.random.Generator
+    shape: tuple[int, ...], sides: tuple[int, int], rng: np.random.Generator, grid: int = 1
 ) -> tuple[int, int]:
-    """Returns top and left of a window of these sides, uniform over its places in the image."""
+    """Returns top and left of a window, uniform over its places in the image that lie on a grid."""
     (height, width), (rows, columns) = shape[:2], sides
     if height < rows or width < columns:
         raise ValueError(f"image of {width}x{height} is smaller than the patch of {columns}x{rows}")
     down, across = rng.random(2)
-    return int(down * (height - rows + 1)), int(across * (width - columns + 1))
+    places = (height - rows) // grid + 1, (width - columns) // grid + 1
+    return int(down * places[0]) * grid, int(across * places[1]) * grid
 
 
 def turn(image: Image, flip_rows: bool, flip_columns: bool, transpose: bool) -> Image:

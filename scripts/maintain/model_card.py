@@ -169,6 +169,9 @@ def _part(part: Mapping[str, Any]) -> str:
         words.append("from quality {} to {}".format(*part["jpeg_quality"]))
     if "jpeg_on_grid" in part:
         words.append("on the coding grid" if part["jpeg_on_grid"] else "anywhere on it")
+    if "patch_grid" in part:
+        grid = part["patch_grid"]
+        words.append("anywhere" if grid == 1 else f"at multiples of {grid} pixels")
     if "qps" in part:
         words.append(f"at QP {', '.join(map(str, part['qps']))}")
     if "root" in part:

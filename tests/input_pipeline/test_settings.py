@@ -39,6 +39,18 @@ def test_lists_become_tuples():
         ({"jpeg_quality": (90, 10)}, ValueError, r"data.jpeg_quality is \(90, 10\)"),
         ({"jpeg_subsampling": ()}, ValueError, "data.jpeg_subsampling is empty"),
         ({"jpeg_subsampling": ("4:1:1",)}, ValueError, "data.jpeg_subsampling is '4:1:1'"),
+        ({"patch_grid": 0}, ValueError, "data.patch_grid is 0, expected at least 1"),
+        (
+            {"mixture": ({"patch_grid": 1}, {"patch_grid": 24})},
+            ValueError,
+            "data.patch_grid is 24, which does not divide patch_size 64: flipped",
+        ),
+        (
+            {"patch_grid": 8, "cache": "array_record"},
+            ValueError,
+            "data.patch_grid is 8, but the sub-images .* choose cache 'memory' or 'none'",
+        ),
+        ({"patch_grid": 8, "source": "jpeg"}, ValueError, "set data.jpeg_on_grid instead"),
         ({"mixture": ({"weight": 0.0},)}, ValueError, "weight is 0.0, expected a positive number"),
         ({"mixture": ({"cache": "none"},)}, KeyError, "data has no field 'cache'"),
         (

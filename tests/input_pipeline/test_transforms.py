@@ -40,6 +40,15 @@ def test_all_eight_ways_are_equally_frequent():
     assert np.all(np.abs(counts - 500) < 105)
 
 
+def test_patches_on_a_grid_start_at_each_of_its_places():
+    image = coordinates(21, 13)
+    patches = RandomPatches(size=8, count=200, augment=False, grid=4)(
+        Example(image, image), np.random.default_rng(2)
+    )
+    corners = {tuple(patch[0, 0, :2].tolist()) for patch in patches["lq"]}
+    assert corners == {(row, column) for row in (0, 4, 8, 12) for column in (0, 4)}
+
+
 def test_without_augmentation_patches_are_upright_and_everywhere():
     image = coordinates(5, 7)
     patches = RandomPatches(size=4, count=600, augment=False)(
