@@ -263,15 +263,6 @@ def test_killed_and_continued_build_equals_an_uninterrupted_one(photo, tmp_path)
     assert [problem for tree in find_trees(killed) for problem in problems(tree)] == []
 
 
-def test_several_codecs_and_qualities_make_one_tree_each(source_folder, tmp_path):
-    out = tmp_path / "out"
-    arguments = ["--source", source_folder, "--codec", "avc", "jpeg", "--qp", "30", "40"]
-    arguments += ["--quality", "50", "--workers", "1", "--out", out]
-    assert command(*arguments) == 0
-    trees = [str(tree.relative_to(out)) for tree in find_trees(out)]
-    assert trees == ["avc/qp30", "avc/qp40", "jpeg/quality50"]
-
-
 def test_halving_of_sources(source_folder, tmp_path):
     Image.fromarray(read_rgb(source_folder / "a.png")).save(source_folder / "j.jpg")
     build(list_images(source_folder), [Tree(tmp_path / "out", "jpeg", 90, halve="jpeg")])
@@ -288,30 +279,6 @@ def test_same_stems_are_refused(source_folder, tmp_path):
         command(
             "--source", source_folder, other, "--quality", "40", "--codec", "jpeg", "--out", other
         )
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--source", "absent", "--qp", "27"], "there is no folder 'absent'"),
-        (["--qp", "27"], "--source is missing"),
-        (["--source", "SOURCE"], "--qp is missing; codec vvc takes 0 to 63"),
-        (["--source", "SOURCE", "--codec", "jpeg", "--qp", "27"], "--quality is missing"),
-        (["--source", "SOURCE", "--codec", "vp9", "--qp", "27"], "codec 'vp9' is unknown"),
-        (["--source", "SOURCE", "--qp", "99"], "qp 99 is not one of codec vvc"),
-        (["--source", "SOURCE", "--qp", "27", "--preset", "best"], "preset 'best'"),
-        (["--source", "SOURCE", "--codec", "vtm", "--qp", "27"], "--vtm-encoder"),
-        (["--source", "SOURCE", "--qp", "27", "--colors", "dirty"], "--colors: invalid choice"),
-        (["--verify"], "holds no manifest.json"),
-    ],
-)
-def test_bad_usage_is_one_line(arguments, message, source_folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "COMMANDS", {"build-dataset": build_dataset.__name__})
-    arguments = [str(source_folder) if item == "SOURCE" else item for item in arguments]
-    assert cli.main(["build-dataset", *arguments, "--out", str(tmp_path / "out")]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
 
 
 def test_a_header_that_a_crash_left_empty_does_not_stop_a_build(source_folder, tmp_path):
