@@ -16,7 +16,6 @@ from armoe_jax.ops.tiling import plan_tiles
 from armoe_jax.restore import Restorer, restorer
 from armoe_jax.restore.canvas import Canvas
 from armoe_jax.restore.jobs import Job
-from armoe_jax.restore.programs import gate_noise
 
 
 @pytest.fixture(scope="module")
@@ -179,15 +178,6 @@ def test_sampled_gates_depend_on_seed_and_index_only(tiny):
     np.testing.assert_array_equal(in_order[3], others[2])
 
 
-def test_gate_noise_is_the_documented_fold():
-    noise = gate_noise(7, jnp.array([[3, 2], [0, 1]], jnp.uint32), 2, 4)
-    key = jax.random.key(7)
-    for index in (3, 2, 1):  # image, tile, layer
-        key = jax.random.fold_in(key, index)
-    np.testing.assert_array_equal(noise[1, 0], jax.random.gumbel(key, (4,)))
-    assert noise.shape == (2, 2, 4)
-
-
 def test_route_image_uses_one_choice_for_all_tiles(tiny, whole):
     config, _ = tiny
     image = picture(24, 40, 3).astype(np.float32) / 255
@@ -202,15 +192,6 @@ def test_route_image_uses_one_choice_for_all_tiles(tiny, whole):
     restored = Restorer(*tiny, tile=16, overlap=4, route="image")(image)
     np.testing.assert_allclose(restored, canvas.image, atol=1e-5)
     assert config.num_layers == len(routing.expert)
-
-
-def test_overview_averages_squares():
-    image = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
-    job = Job(image, 0, plan_tiles(32, 32, 16, 4), 1, 1)
-    small = job.overview(0)
-    assert small.shape == (16, 16, 1)
-    # The first square holds 0, 1, 32, 33: mean 16.5.
-    assert small[0, 0, 0] == pytest.approx(16.5 / 65535)
 
 
 def test_auto_tile_follows_the_memory(tiny, monkeypatch):

@@ -1,4 +1,4 @@
-"""Restoring JPEGs with what their files tell: on the grid, off it, turned, and in tiles."""
+"""Images on their way through the network; JPEGs with what their files tell: on the grid or not."""
 
 import dataclasses
 
@@ -9,7 +9,9 @@ import pytest
 
 from armoe_jax.images.jpeg import encode_jpeg
 from armoe_jax.models import ARMoEWConfig
+from armoe_jax.ops.tiling import plan_tiles, plan_whole
 from armoe_jax.restore import Restorer
+from armoe_jax.restore.jobs import Job, on_blocks
 
 CONFIG = ARMoEWConfig(
     embed_dim=4,
@@ -133,3 +135,54 @@ def test_what_pixels_tell_of_blocks_that_are_cut_is_no_luma(restorer):
     np.testing.assert_array_equal(restorer(image, coding=made_up), restorer(image, coding=coding))
     inner = dataclasses.replace(coding, luma=np.where(coding.inside[..., None, None], 99, luma))
     assert (restorer(image, coding=inner) != restorer(image, coding=coding)).any()
+
+
+def test_overview_averages_squares():
+    image = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
+    job = Job(image, 0, plan_tiles(32, 32, 16, 4), 1, 1)
+    small = job.overview(0)
+    assert small.shape == (16, 16, 1)
+    # The first square holds 0, 1, 32, 33: mean 16.5.
+    assert small[0, 0, 0] == pytest.approx(16.5 / 65535)
+
+
+def test_what_the_network_sees_of_gray_and_rgb():
+    gray = np.array([[0, 51], [102, 255]], np.uint8)
+    job = Job(gray, 0, plan_whole(2, 2), 3, 1)
+    seen = job.pixels(0, 0, 0)
+    assert (seen.shape, seen.dtype, job.num_planes) == ((2, 2, 3), np.float32, 1)
+    np.testing.assert_allclose(seen, np.repeat(gray[..., None] / 255, 3, axis=2), rtol=1e-6)
+    # The mean over channels comes back, as an image of two axes.
+    (tile,) = job.tiles()
+    job.add(tile, np.stack([gray / 255 - 0.1, gray / 255, gray / 255 + 0.1], -1))
+    assert job.finished
+    np.testing.assert_array_equal(job.result(), gray)
+    # RGB through a gray network: plane by plane.
+    rgb = np.stack([gray, gray.T, 255 - gray], -1)
+    job = Job(rgb, 7, plan_whole(2, 2), 1, 1)
+    tiles = list(job.tiles())
+    assert [(tile.plane, tile.number, tile.shape) for tile in tiles] == [
+        (plane, plane, (2, 2)) for plane in range(3)
+    ]
+    for tile in tiles[::-1]:
+        job.add(tile, job.pixels(tile.row, tile.column, tile.plane))
+    np.testing.assert_array_equal(job.result(), rgb)
+
+
+def test_outputs_that_are_not_finite_are_refused():
+    job = Job(np.zeros((2, 2, 3), np.uint8), 0, plan_whole(2, 2), 3, 1)
+    (tile,) = job.tiles()
+    with pytest.raises(ValueError, match="values that are not finite; check the checkpoint"):
+        job.add(tile, np.full((2, 2, 3), np.nan, np.float32))
+
+
+def test_luma_is_exact_on_blocks():
+    image, coding = encode_jpeg(photograph(13, 18), quality=30, exact=True)
+    placed = on_blocks(image, coding)
+    assert (placed.shape, placed.dtype) == ((16, 24, 3), np.float32)
+    luma = placed @ np.array([0.299, 0.587, 0.114], np.float32) * 255 - 128
+    # All blocks are certain, so those that reach beyond the image count too.
+    np.testing.assert_allclose(luma, coding.block_luma(), atol=1e-3)
+    # The colour differences stay as decoded.
+    change = placed[:13, :18] - image / np.float32(255)
+    np.testing.assert_allclose(change, change[..., :1].repeat(3, axis=2), atol=1e-6)
