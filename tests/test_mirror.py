@@ -42,7 +42,7 @@ TESTS_OF_MORE = {
     "scripts/maintain/test_gpu_kit.py": "shell scripts and their list of packages",
     "scripts/test_notebook.py": "a notebook",
     "test_docs.py": "documents",
-    "test_fuzz.py": "damaged files, by every command",
+    "test_fuzz.py": "damaged weights, exports, manifests and records",
     "test_layering.py": "what imports what",
     "test_mirror.py": "names of files",
     "test_public.py": "the package's door",
