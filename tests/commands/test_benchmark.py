@@ -5,39 +5,42 @@ import dataclasses
 import json
 
 import jax
+import networks
 import numpy as np
 import pytest
 
 from armoe_jax import cli
 from armoe_jax.benchmark import machine, measure
 from armoe_jax.commands import benchmark as command
-from armoe_jax.models import VARIANTS, ARMoEConfig
-
-TINY = ARMoEConfig(
-    embed_dim=32, depth=(2,), num_heads=(2,), mlp_ratio=2.0, upsampler="icar", split_size=(4, 4)
-)
-
+from armoe_jax.models import VARIANTS
+from armoe_jax.models.build import execution_defaults
 
 CONFIG_FILE = """
+from ml_collections import ConfigDict
+
 from configs import base
 
 def get_config():
     config = base.get_config()
-    config.model.update(
-        embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=2.0, upscale={upscale},
-        upsampler={upsampler!r}, split_size=(4, 4), experts=("dct", "haar"), dispatch="dense",
-    )
+    with config.unlocked():
+        config.model = ConfigDict({model})
     config.train.batch_size = 4
     config.data.patch_size = 8
+    config.data.update({data})
     return config
 """
 
 
+def write_config(path, network, **data):
+    """Writes a configuration of a network, dense unless the command line says otherwise."""
+    model = execution_defaults(network) | network.to_dict() | {"dispatch": "dense"}
+    path.write_text(CONFIG_FILE.format(model=model, data=data))
+    return path
+
+
 @pytest.fixture
 def config_file(tmp_path):
-    path = tmp_path / "tiny.py"
-    path.write_text(CONFIG_FILE.format(upscale=1, upsampler="icar"))
-    return path
+    return write_config(tmp_path / "tiny.py", dataclasses.replace(networks.RELEASED, depth=(1,)))
 
 
 @pytest.fixture
@@ -108,8 +111,9 @@ def test_a_row_in_a_fresh_process_does_not_see_other_rows(config_file, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_yardstick")
-def test_training_takes_the_configurations_batch_and_patches(config_file, tmp_path, capsys):
+def test_training_takes_the_configurations_batch_and_patches(tmp_path, capsys):
     """And several devices, each of which holds half of what can be split."""
+    config_file = write_config(tmp_path / "tiny.py", networks.WINDOWED)
     arguments = ["--mode", "train", "--repeats", "1", "--remat", "--dispatch", "capacity", "--json"]
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     assert run(config_file, *arguments, str(one)) == 0
@@ -119,13 +123,13 @@ def test_training_takes_the_configurations_batch_and_patches(config_file, tmp_pa
     assert (alone["dispatch"], alone["remat"], alone["dtype"]) == ("capacity", True, "float32")
     assert alone["expert_counts"] is None
     # Parameters, averages and two moments: the state is at least four times the weights.
-    network = dataclasses.replace(TINY, depth=(1,), experts=("dct", "haar"))
-    weights = sum(a.nbytes for a in jax.tree.leaves(measure.random_variables(network)["params"]))
+    variables = measure.random_variables(networks.WINDOWED)
+    weights = sum(a.nbytes for a in jax.tree.leaves(variables["params"]))
     assert alone["argument_bytes"] > 4 * weights
     assert (alone["devices"], alone["fsdp"]) == (1, False)
     assert (shared["devices"], shared["fsdp"]) == (2, True)
     assert shared["argument_bytes"] < 0.7 * alone["argument_bytes"]
-    assert "capacity, remat, 2 devices, fsdp" in capsys.readouterr().out
+    assert "capacity, remat, unrolled, 2 devices, fsdp" in capsys.readouterr().out
 
 
 def test_inference_takes_no_devices(config_file, capsys):
@@ -150,7 +154,7 @@ def test_comparison(config_file, tmp_path, capsys):
         (["--variant", "huge"], "known are car, light_sr_x2"),
         (["--config", "absent.py"], "absent.py: no such file"),
         (["--expert", "wave"], "expert 'wave' is not in this network"),
-        (["--mode", "train", "--expert", "dct"], "--expert dct is for --mode infer"),
+        (["--mode", "train", "--expert", "swt"], "--expert swt is for --mode infer"),
         (["--mode", "train", "--tile", "16"], "--tile 16 is for --mode infer"),
         (["--overlap", "8"], "--overlap 8 is for tiles; give --tile too"),
         (["--tile", "16", "--expert", "haar"], "--expert is for the network alone"),
@@ -199,7 +203,7 @@ def test_the_compilation_cache_is_on_again_afterwards(config_file):
 def test_variants_that_configs_spell_out_go_by_their_name():
     args = argparse.Namespace(variant=None, config="configs/car_qp27.py")
     assert command._name(args, VARIANTS["car"]) == "car"
-    assert command._name(args, TINY) == "car_qp27"
+    assert command._name(args, networks.RELEASED) == "car_qp27"
 
 
 def test_data_throughput(tmp_path, capsys):
@@ -210,11 +214,8 @@ def test_data_throughput(tmp_path, capsys):
         (tmp_path / folder).mkdir()
         pixels = rng.integers(0, 256, (24, 24, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / folder / "a.png")
-    path = tmp_path / "tiny.py"
-    data = f"    config.data.update(source='folder', gt={str(tmp_path / 'gt')!r}, "
-    data += f"lq={str(tmp_path / 'lq')!r})\n    return config"
-    text = CONFIG_FILE.format(upscale=1, upsampler="icar")
-    path.write_text(text.replace("    return config", data))
+    images = {"source": "folder", "gt": str(tmp_path / "gt"), "lq": str(tmp_path / "lq")}
+    path = write_config(tmp_path / "tiny.py", networks.RELEASED, **images)
     out = tmp_path / "data.json"
     arguments = ["--data-throughput", "--config", str(path), "--json", str(out)]
     assert cli.main(["benchmark", *arguments]) == 0

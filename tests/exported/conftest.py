@@ -10,17 +10,17 @@ TILE = 16
 
 @pytest.fixture(scope="package")
 def variables(make_variables):
-    return make_variables(networks.SMALL)
+    return make_variables(networks.RELEASED)
 
 
 @pytest.fixture(scope="package")
 def file(tmp_path_factory, variables):
     path = tmp_path_factory.mktemp("export") / "tiny.armoe"
-    export_model(path, networks.SMALL, variables, tile=TILE, provenance={"source": "test"})
+    export_model(path, networks.RELEASED, variables, tile=TILE, provenance={"source": "test"})
     return path
 
 
 @pytest.fixture(scope="package")
 def config():
     """A network of two blocks, for tiles of 16x16 pixels."""
-    return networks.SMALL
+    return networks.RELEASED

@@ -11,7 +11,7 @@ from armoe_jax.models import ARMoEConfig
 @pytest.fixture(scope="package")
 def tiny(make_variables):
     """Config and weights of an RGB network."""
-    return networks.SMALL, make_variables(networks.SMALL)
+    return networks.RELEASED, make_variables(networks.RELEASED)
 
 
 @pytest.fixture(scope="package")
