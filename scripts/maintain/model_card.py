@@ -169,6 +169,8 @@ def _part(part: Mapping[str, Any]) -> str:
         words.append("from quality {} to {}".format(*part["jpeg_quality"]))
     if "jpeg_on_grid" in part:
         words.append("on the coding grid" if part["jpeg_on_grid"] else "anywhere on it")
+    if part.get("jpeg_twice"):
+        words.append(f"({part['jpeg_twice']:.0%} of them coded twice)")
     if "patch_grid" in part:
         grid = part["patch_grid"]
         words.append("anywhere" if grid == 1 else f"at multiples of {grid} pixels")

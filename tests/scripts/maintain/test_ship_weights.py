@@ -257,10 +257,16 @@ def test_card_tells_shares_of_a_mixture(weights_folder):
     assert "of the patches" not in unwrapped(render(record))
     data["mixture"] = [{"qps": [22, 27], "weight": 1.0}, {"qps": [37], "weight": 3.0}]
     assert "; of the patches 25% at QP 22, 27 and 75% at QP 37." in unwrapped(render(record))
+    data["mixture"] = [{"patch_grid": 8, "weight": 3.0}, {"patch_grid": 1}]
+    assert "75% at multiples of 8 pixels and 25% anywhere." in unwrapped(render(record))
     data["mixture"] = [{"root": "DATA"}, {"root": "FULL"}]
     assert "; of the patches 50% from DATA and 50% from FULL." in unwrapped(render(record))
     data |= {"source": "jpeg", "mixture": [{"jpeg_quality": [10, 90]}, {"jpeg_quality": [10, 40]}]}
-    expected = "; of the patches 50% from quality 10 to 90 and 50% from quality 10 to 40."
+    data["mixture"][0]["jpeg_twice"] = 0.25
+    expected = (
+        "; of the patches 50% from quality 10 to 90 (25% of them coded twice) and 50% from quality "
+        "10 to 40."
+    )
     assert expected in unwrapped(render(record))
 
 
