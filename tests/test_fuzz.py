@@ -31,6 +31,7 @@ from input_pipeline.manifest import load_manifest
 
 ROUNDS = int(os.environ.get("ARMOE_FUZZ_ROUNDS", "40"))
 
+# Files of few bytes, so that damage reaches all of them.
 CONFIG = ARMoEConfig(embed_dim=4, depth=(1,), num_heads=(2,), mlp_ratio=1.0, split_size=(2, 4))
 WINDOWED = ARMoEWConfig(
     embed_dim=4,

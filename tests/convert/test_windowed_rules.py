@@ -12,6 +12,7 @@ from armoe_jax.convert import detect_config, export_variables, import_state_dict
 from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.models import ARMoEWConfig
 
+# Widths that differ, so that no array fits turned.
 SMALL = ARMoEWConfig(embed_dim=5, depth=2, pairs=2, expert_dim=3, window=4)
 JPEG = {"quality_range": (0.0, 8.0), "interval_head": True}
 CONFIGS = {

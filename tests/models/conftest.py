@@ -6,6 +6,7 @@ import pytest
 
 from armoe_jax.models import ARMoEConfig
 
+# Three blocks: the third is the first whose windows are shifted.
 TINY = ARMoEConfig(
     embed_dim=32, depth=(3,), num_heads=(2,), mlp_ratio=1.0, split_size=(2, 4), upscale=1
 )

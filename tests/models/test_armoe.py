@@ -45,6 +45,7 @@ def test_bfloat16_is_near_float32(tiny, images, infer):
     assert 1e-4 < error < 0.1
 
 
+# One expert and windows of four pixels: many variants of it are compiled.
 SMALL = ARMoEConfig(
     embed_dim=8, depth=(1,), num_heads=(2,), mlp_ratio=1.0, split_size=(2, 2), experts=("haar",)
 )
