@@ -22,7 +22,7 @@ from armoe_jax.checkpoints import shipped
 from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr
-from armoe_jax.models.quality_estimator import MeanEstimator
+from armoe_jax.models.quality_estimator import ESTIMATORS
 from armoe_jax.runtime.files import sha256_of
 from armoe_jax.training.train import train_and_evaluate
 from input_pipeline.codecs import get_codec
@@ -61,7 +61,7 @@ def test_weights_of_this_package_are_what_their_cards_say():
 def test_shipped_weights_see_how_strongly_a_photograph_was_coded():
     original = np.ascontiguousarray(astronaut()[:256, :256])
     model = load_weights("car_small_vvc")
-    estimator = MeanEstimator(model.config.quality_range)
+    estimator = ESTIMATORS[model.config.quality_estimator](model.config.quality_range)
     params = jax.tree.map(jnp.asarray, model.variables["params"]["quality"])
     codec = get_codec("vvc", CodecOptions(preset="faster"))
     estimates = []
