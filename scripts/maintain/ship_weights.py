@@ -196,7 +196,7 @@ def _scale_correction(model: Any, scale: float) -> Any:
     """Scales the last layer, whose output a network with a global skip adds to its input."""
     if scale == 1:
         return model
-    if not model.config.global_skip or not 0 < scale < 1:
+    if not getattr(model.config, "global_skip", False) or not 0 < scale < 1:
         raise ValueError(
             f"--correction-scale {scale}: needs a network with global_skip, and a value above 0 "
             "and up to 1"
