@@ -89,13 +89,6 @@ JPEG_LONGER: Changes = JPEG | {
     "optim.learning_rate": 1e-3,
 }
 
-JPEG_DEEPER: Changes = JPEG_LONGER | {  # from those weights; the added blocks start untrained
-    "model.depth": 6,
-    "train.init_partial": True,
-    "train.seed": 8,
-    "train.num_steps": 6_000,
-}
-
 JPEG_QUALITY: Changes = JPEG | {
     "data.patch_size": 160,  # a smaller one does not show how strongly it was coded
     "data.jpeg_quality": (5, 98),
@@ -156,7 +149,6 @@ VVC_QUALITY: Changes = VVC_LONGER | {
 RUNS = {
     "jpeg": JPEG,
     "jpeg_longer": JPEG_LONGER,
-    "jpeg_deeper": JPEG_DEEPER,
     "jpeg_quality": JPEG_QUALITY,
     "vvc": VVC,
     "vvc_longer": VVC_LONGER,
