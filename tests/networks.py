@@ -1,5 +1,6 @@
 """Two small networks for tests, and random weights for these and others."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -20,6 +21,11 @@ RELEASED = ARMoEConfig(
 # A step of its training compiles in a tenth of the time that one of the other takes.
 WINDOWED = ARMoEWConfig(
     embed_dim=8, depth=2, pairs=1, experts=("dct", "haar"), expert_dim=8, window=4
+)
+
+# What networks for JPEG are: one that looks at what files tell, and has no experts.
+JPEG = dataclasses.replace(
+    WINDOWED, depth=1, experts=(), quality_range=(0.0, 8.0), interval_head=True
 )
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
@@ -11,16 +12,9 @@ from armoe_jax import load_pretrained
 from armoe_jax.checkpoints.folder import LoadedModel
 from armoe_jax.checkpoints.shipped import shipped_names
 from armoe_jax.checkpoints.weights import load_weights, save_weights
-from armoe_jax.models import ARMoEConfig, build_model
+from armoe_jax.models import build_model
 
-CONFIG = ARMoEConfig(
-    embed_dim=32,
-    depth=(1,),
-    num_heads=(2,),
-    mlp_ratio=1.0,
-    split_size=(4, 4),
-    global_skip=True,
-)
+CONFIG = dataclasses.replace(networks.RELEASED, depth=(1,), global_skip=True)
 
 
 @pytest.fixture(scope="module")

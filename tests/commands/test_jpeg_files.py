@@ -1,11 +1,13 @@
 """`restore` and `evaluate` tell networks with an interval head how JPEG files were coded."""
 
+import dataclasses
 import io
 import json
 import os
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,13 +18,11 @@ from armoe_jax.checkpoints.weights import save_weights
 from armoe_jax.cli import main
 from armoe_jax.images.io import read_image
 from armoe_jax.images.jpeg import read_jpeg_coding
-from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.models import build_model
 
 ROUNDS = int(os.environ.get("ARMOE_FUZZ_ROUNDS", "40"))
 
-CONFIG = ARMoEWConfig(
-    embed_dim=4, depth=1, pairs=1, experts=(), quality_range=(0.0, 8.0), interval_head=True, grid=8
-)
+CONFIG = dataclasses.replace(networks.JPEG, grid=8)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,18 @@
 """`armoe-jax report`, of evaluations and with a look inside the network."""
 
+import dataclasses
 import json
 
 import jax
 import jax.numpy as jnp
+import networks
 import pytest
 from made_runs import make_run
 
 from armoe_jax.benchmark.measure import random_variables
 from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.cli import main
-from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
+from armoe_jax.models import build_model
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +48,7 @@ def test_bad_usage(folders, tmp_path, capsys, flags, message):
 
 @pytest.mark.slow
 def test_looks_inside(folders, tmp_path):
-    config = ARMoEConfig(
-        embed_dim=32, depth=(1,), num_heads=(2,), split_size=(4, 8), experts=("dct", "haar")
-    )
+    config = networks.RELEASED
     save_model(tmp_path / "model", config, random_variables(config), provenance={})
     record = json.loads((folders[0] / "evaluation.json").read_text())
     for image in record["images"]:
@@ -64,10 +64,8 @@ def test_looks_inside(folders, tmp_path):
 @pytest.mark.slow
 def test_looks_inside_windows(folders, tmp_path):
     """Thresholds at both ends of the quality; what each expert is worth, with originals."""
-    config = ARMoEWConfig(
-        embed_dim=4, depth=1, pairs=1, experts=("dct", "haar"), expert_dim=4, window=4,
-        adapt_experts=True, quality_range=(0.0, 8.0),
-    )  # fmt: skip
+    changes = {"adapt_experts": True, "quality_range": (0.0, 8.0)}
+    config = dataclasses.replace(networks.WINDOWED, **changes)
     variables = jax.jit(build_model(config).init)(jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     save_model(tmp_path / "model", config, variables, provenance={})
     words = ["report", str(folders[0]), "-o", str(tmp_path / "r.html")]

@@ -2,18 +2,20 @@
 
 import dataclasses
 
+import networks
 import numpy as np
 import pytest
 
 from armoe_jax.convert import architecture_fields, detect_config, pth_obstacles, rules_of
-from armoe_jax.models import ARMoEConfig, ARMoEWConfig
+from armoe_jax.models import ARMoEConfig
 
-RELEASED = ARMoEConfig(embed_dim=32, depth=(1,), num_heads=(2,), split_size=(4, 8))
-WINDOWED = ARMoEWConfig(embed_dim=5, depth=1, pairs=1, expert_dim=3, window=4)
+RELEASED = dataclasses.replace(networks.RELEASED, experts=ARMoEConfig().experts)
 
 
 def test_each_architecture_has_rules_of_its_own():
-    released, windowed = ({rule.name for rule in rules_of(c)} for c in (RELEASED, WINDOWED))
+    released, windowed = (
+        {rule.name for rule in rules_of(c)} for c in (RELEASED, networks.WINDOWED)
+    )
     assert "conv_first.weight" in released - windowed
     assert "conv_first.kernel" in windowed - released
 
@@ -26,7 +28,7 @@ def test_what_the_released_code_cannot_build():
     uneven = dataclasses.replace(RELEASED, depth=(3,), split_size=(5, 8))
     assert pth_obstacles(uneven) == ["split_size=(5, 8) with shifted windows (must divide 64)"]
     assert pth_obstacles(dataclasses.replace(uneven, depth=(1,))) == []
-    assert pth_obstacles(WINDOWED) == ["mixture='windowed'"]
+    assert pth_obstacles(networks.WINDOWED) == ["mixture='windowed'"]
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,17 @@
 import dataclasses
 
 import jax
+import networks
 import numpy as np
 import pytest
 
 from armoe_jax.evaluation import analysis, windowed
 from armoe_jax.evaluation.recording import recording_experts
 from armoe_jax.evaluation.windowed import WindowChoices
-from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
+from armoe_jax.models import ARMoEConfig, build_model
 from armoe_jax.restore import Restorer
 
-CONFIG = ARMoEWConfig(
-    embed_dim=6, depth=2, pairs=1, experts=("dct", "swt"), expert_dim=4, window=4, grid=8
-)
+CONFIG = dataclasses.replace(networks.WINDOWED, experts=("dct", "swt"), grid=8)
 NAMES = CONFIG.experts
 
 

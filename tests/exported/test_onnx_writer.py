@@ -1,10 +1,12 @@
 """ONNX files: equal to the network in ONNX Runtime; refusals do not need the converter."""
 
+import dataclasses
 import json
 import sys
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
@@ -15,10 +17,7 @@ from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
 from armoe_jax.runtime.errors import UserError
 
 TILE = 32
-CONFIG = ARMoEWConfig(
-    embed_dim=8, depth=1, pairs=1, stride=2, experts=(), quality_range=(0.0, 8.0),
-    interval_head=True, grid=16,
-)  # fmt: skip
+CONFIG = dataclasses.replace(networks.JPEG, stride=2, grid=16)
 
 
 @pytest.fixture(scope="module")

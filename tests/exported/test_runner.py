@@ -9,12 +9,13 @@ import zipfile
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
 from armoe_jax.exported import load_export
 from armoe_jax.exported.writer import check_export, export_model
-from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
+from armoe_jax.models import ARMoEConfig, build_model
 
 TILE = 16
 
@@ -95,10 +96,9 @@ def test_one_tile_is_the_program_itself(model):
 
 @pytest.mark.slow
 def test_super_resolution_gray_fixed_batch(make_variables, tmp_path):
-    config = ARMoEConfig(
-        in_chans=1, embed_dim=32, depth=(1,), num_heads=(2,), mlp_ratio=2.0, split_size=(4, 8),
-        upsampler="lightSR", experts=("swt", "dct"), global_skip=True,
-    )  # fmt: skip
+    config = dataclasses.replace(
+        networks.RELEASED, in_chans=1, depth=(1,), upsampler="lightSR", global_skip=True
+    )
     variables = make_variables(config)
     export_model(tmp_path / "sr", config, variables, tile=TILE, batch=2, platforms=["cpu"])
     assert check_export(tmp_path / "sr", config, variables) < 1e-4
@@ -109,10 +109,7 @@ def test_super_resolution_gray_fixed_batch(make_variables, tmp_path):
         model(np.zeros((3, TILE, TILE, 1), np.float32))
 
 
-JPEG = ARMoEWConfig(
-    embed_dim=4, depth=1, pairs=1, experts=("dct", "haar"), expert_dim=3, window=4,
-    quality_range=(0.0, 8.0), interval_head=True,
-)  # fmt: skip
+JPEG = dataclasses.replace(networks.JPEG, experts=("dct", "haar"))
 
 
 @pytest.fixture(scope="module")

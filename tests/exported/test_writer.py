@@ -1,18 +1,18 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
 from armoe_jax.exported import load_export
 from armoe_jax.exported.writer import check_export, export_model, flatten, unflatten
 from armoe_jax.images.jpeg import log2_step_of_quality
-from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.models import build_model
 
 TILE = 16
-ADAPTIVE = ARMoEWConfig(
-    embed_dim=8, depth=1, pairs=1, stride=2, experts=(), quality_range=(0.0, 8.0),
-    interval_head=True, grid=16,
-)  # fmt: skip
+ADAPTIVE = dataclasses.replace(networks.JPEG, stride=2, grid=16)
 
 
 @pytest.mark.slow

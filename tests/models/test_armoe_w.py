@@ -5,22 +5,18 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
 from armoe_jax.benchmark.flops import useful_flops
-from armoe_jax.models import VARIANTS, ARMoEWConfig, build_model
+from armoe_jax.models import VARIANTS, build_model
 from armoe_jax.models.armoe_w import quality_of_steps
 
-TINY = ARMoEWConfig(
-    embed_dim=6,
-    depth=2,
-    pairs=1,
-    experts=("dct", "haar"),
-    expert_dim=4,
+TINY = dataclasses.replace(
+    networks.WINDOWED,
     share_mixings=True,
     adapt_experts=True,
-    window=4,
     quality_range=(0.0, 8.0),
     interval_head=True,
     grid=8,

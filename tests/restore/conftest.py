@@ -1,11 +1,11 @@
 """Small networks for the tests of restoration."""
 
+import dataclasses
+
 import jax
 import networks
 import numpy as np
 import pytest
-
-from armoe_jax.models import ARMoEConfig
 
 
 @pytest.fixture(scope="package")
@@ -17,21 +17,15 @@ def tiny(make_variables):
 @pytest.fixture(scope="package")
 def identity(make_variables):
     """A network without tail, which returns its input: compiles in no time."""
-    config = ARMoEConfig(embed_dim=32, depth=(1,), num_heads=(2,), split_size=(4, 4), upsampler="")
+    config = dataclasses.replace(networks.RELEASED, upsampler="")
     return config, make_variables(config)
 
 
 @pytest.fixture(scope="package")
 def doubling(make_variables):
     """A network of two times the size that is bicubic upscaling: its tail is zero."""
-    config = ARMoEConfig(
-        embed_dim=32,
-        depth=(1,),
-        num_heads=(2,),
-        split_size=(4, 4),
-        upsampler="lightSR",
-        experts=(),
-        global_skip=True,
+    config = dataclasses.replace(
+        networks.RELEASED, upsampler="lightSR", experts=(), global_skip=True
     )
     variables = make_variables(config)
     tail = variables["params"]["upsample"]

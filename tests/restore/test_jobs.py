@@ -4,25 +4,17 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
 from armoe_jax.images.jpeg import encode_jpeg
-from armoe_jax.models import ARMoEWConfig
 from armoe_jax.ops.tiling import plan_tiles, plan_whole
 from armoe_jax.restore import Restorer
 from armoe_jax.restore.jobs import Job, on_blocks
 
-CONFIG = ARMoEWConfig(
-    embed_dim=4,
-    depth=1,
-    pairs=1,
-    experts=("dct",),
-    expert_dim=4,
-    window=4,
-    quality_range=(0.0, 8.0),
-    interval_head=True,
-)
+# Of one expert: a gate might choose otherwise for a crop than for the whole.
+CONFIG = dataclasses.replace(networks.JPEG, experts=("dct",))
 
 
 @pytest.fixture(scope="module")

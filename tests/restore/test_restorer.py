@@ -343,14 +343,12 @@ def test_released_tiled_test_of_the_reference(shared_dir):
 
 
 HUGE = """
-import resource, sys
+import dataclasses, resource, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
-from networks import random_variables
-from armoe_jax.models import ARMoEConfig
+from networks import RELEASED, random_variables
 from armoe_jax.restore import Restorer
-config = ARMoEConfig(embed_dim=32, depth=(1,), num_heads=(2,), split_size=(4, 4), upsampler="",
-                     experts=())
+config = dataclasses.replace(RELEASED, upsampler="", experts=())
 restore = Restorer(config, random_variables(config), tile=512)
 restore(np.zeros((600, 600, 3), np.uint8))
 image = np.random.default_rng(0).integers(0, 256, (6000, 8000, 3), np.uint8)

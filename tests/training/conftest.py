@@ -39,8 +39,8 @@ def pairs_dir(session_dir: Path) -> Path:
 
 @pytest.fixture
 def tiny_config(pairs_dir: Path) -> ConfigDict:
-    """The base configuration with a network of one block, 8 x 8 patches and 12 steps."""
-    config = configs.load("configs/base.py", training_runs.tiny_overrides(pairs_dir))
+    """A configuration with a small network, 8 x 8 patches and 12 steps."""
+    config = configs.load(training_runs.CONFIG, training_runs.tiny_overrides(pairs_dir))
     config.sharding.num_devices = 1
     return config
 

@@ -2,9 +2,10 @@
 
 Run as a program by test_equality.py, one process (or two) for several settings:
     python equality_worker.py JSON
-with JSON an object of: setups (a list of {name, devices, fsdp, types}), local_devices, overrides,
-num_steps, out (a folder, gets TYPE/NAME.npz with losses, Adam's first moments after one step,
-parameters and averages), and for several processes coordinator, num_processes, process_id.
+with JSON an object of: networks (by name, {config, overrides}), setups (a list of {network, name,
+devices, fsdp, types}), local_devices, num_steps, out (a folder, gets NETWORK/TYPE/NAME.npz with
+losses, Adam's first moments after one step, parameters and averages), and for several processes
+coordinator, num_processes, process_id.
 """
 
 import json
@@ -21,30 +22,34 @@ from flax import traverse_util
 def main(job: dict[str, Any]) -> None:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", job["local_devices"])
-    import configs
     from armoe_jax.training import distributed
 
-    config = configs.load("configs/base.py")
-    overrides = {k: tuple(v) if isinstance(v, list) else v for k, v in job["overrides"].items()}
-    config.update_from_flattened_dict(overrides)
     if job["num_processes"] > 1:
-        config.distributed.enabled = True
-        config.distributed.coordinator_address = job["coordinator"]
-        config.distributed.num_processes = job["num_processes"]
-        config.distributed.process_id = job["process_id"]
-        config.distributed.heartbeat_timeout = 1000  # a machine under load may stall a process
-        distributed.initialize(config.distributed.to_dict())
-    for kind in ("float64", "float32"):
-        jax.config.update("jax_enable_x64", kind == "float64")
-        config.model.dtype = kind
-        folder = Path(job["out"]) / kind
-        folder.mkdir(exist_ok=True)
-        for setup in (setup for setup in job["setups"] if kind in setup["types"]):
+        names = ("coordinator_address", "num_processes", "process_id")
+        # A machine under load may stall a process.
+        settings = {"enabled": True, "heartbeat_timeout": 1000} | {
+            name: job[name] for name in names
+        }
+        distributed.initialize(settings)
+    for setup in job["setups"]:
+        for kind in setup["types"]:
+            jax.config.update("jax_enable_x64", kind == "float64")
+            config = configure(**job["networks"][setup["network"]])
+            config.model.dtype = kind
             config.sharding.num_devices = setup["devices"]
             config.sharding.fsdp = setup["fsdp"]
             result = run(config, job["num_steps"])
+            folder = Path(job["out"]) / setup["network"] / kind
+            folder.mkdir(parents=True, exist_ok=True)
             if jax.process_index() == 0:
                 np.savez(folder / f"{setup['name']}.npz", **result)
+
+
+def configure(config: str, overrides: dict[str, Any]) -> Any:
+    import configs
+
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in overrides.items()}
+    return configs.load(config, values)
 
 
 def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
@@ -64,7 +69,7 @@ def run(config: Any, num_steps: int) -> dict[str, np.ndarray]:
                 result |= flat("grad", moment)
     result["losses"] = np.stack(losses)
     result |= flat("param", sharding.gather_on_host(state.params, mesh))
-    result |= flat("ema", sharding.gather_on_host(state.ema["params"], mesh))
+    result |= flat("ema", sharding.gather_on_host(state.ema, mesh))
     split = [x for x in jax.tree.leaves(state.params) if not x.sharding.is_fully_replicated]
     result["num_split"] = np.asarray(len(split))
     assert jnp.result_type(float) == result["losses"].dtype

@@ -1,5 +1,9 @@
 """A network of one block, its variables, and single training steps of it."""
 
+import dataclasses
+
+import networks
+
 import configs
 from armoe_jax.benchmark.measure import random_variables
 from armoe_jax.models import build_model
@@ -8,20 +12,12 @@ from armoe_jax.training import state as train_state
 from armoe_jax.training.objectives import StepOptions
 from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 
-EXPERTS = ("dct", "haar")
+SMALL = dataclasses.replace(networks.RELEASED, depth=(1,))
+EXPERTS = SMALL.experts
 
 
 def make_model(**changes):
-    values = {
-        "embed_dim": 32,
-        "depth": (1,),
-        "num_heads": (2,),
-        "mlp_ratio": 2.0,
-        "upscale": 1,
-        "split_size": (4, 4),
-        "experts": EXPERTS,
-    }
-    return build_model(values | changes)
+    return build_model(SMALL.to_dict() | changes)
 
 
 def make_variables(model):

@@ -5,33 +5,48 @@ zero into steps of the size of the learning rate, so that parameters cannot agre
 gradients and losses can, which is tried on eight devices.
 """
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import networks
 import numpy as np
 import pytest
 import training_runs as runs
 
 NUM_STEPS = 20
+BOTH = ["float32", "float64"]
 SINGLE_PROCESS = [
-    {"name": "one", "devices": 1, "fsdp": False, "types": ["float32", "float64"]},
-    {"name": "eight", "devices": 8, "fsdp": False, "types": ["float32", "float64"]},
-    {"name": "fsdp", "devices": 8, "fsdp": True, "types": ["float64"]},
+    {"network": "windowed", "name": "one", "devices": 1, "fsdp": False, "types": BOTH},
+    {"network": "windowed", "name": "eight", "devices": 8, "fsdp": False, "types": BOTH},
+    {"network": "windowed", "name": "fsdp", "devices": 8, "fsdp": True, "types": ["float64"]},
+    # Its gates have statistics of the whole batch; a step of it compiles ten times as long.
+    {"network": "released", "name": "one", "devices": 1, "fsdp": False, "types": ["float64"]},
+    {"network": "released", "name": "fsdp", "devices": 8, "fsdp": True, "types": ["float64"]},
 ]
-TWO_PROCESSES = [{"name": "processes", "devices": 0, "fsdp": False, "types": ["float64"]}]
-OVERRIDES = {
-    "train.batch_size": 16,
-    "train.loss": "l1",
-    # Two are enough of a mixture: the one with complex numbers, and one of convolutions.
-    "model.experts": ("fft", "swt"),
-    # A network that starts as the identity has first gradients of rounding noise only.
-    "model.global_skip": False,
+TWO_PROCESSES = [
+    {"network": "windowed", "name": "processes", "devices": 0, "fsdp": False, "types": ["float64"]},
+]
+TRAINING = {"train.batch_size": 16, "train.loss": "l1"}
+# Two are enough of a mixture: the one with complex numbers, and one of convolutions.
+EXPERTS = ("fft", "swt")
+NETWORKS = {
+    "windowed": (runs.CONFIG, dataclasses.replace(networks.WINDOWED, depth=1, experts=EXPERTS)),
+    "released": (
+        runs.RELEASED_CONFIG,
+        dataclasses.replace(networks.RELEASED, depth=(1,), experts=EXPERTS),
+    ),
 }
 # One constant more in all logits of a softmax changes nothing: its gradient is rounding noise.
 WITHOUT_EFFECT = ("pos_bias_0/dense3/bias", "pos_bias_1/dense3/bias")
-SETTINGS = ("eight", "fsdp", "processes")
+SETTINGS = [
+    ("windowed", "eight"),
+    ("windowed", "fsdp"),
+    ("windowed", "processes"),
+    ("released", "fsdp"),
+]
 
 pytestmark = pytest.mark.slow
 
@@ -39,12 +54,15 @@ pytestmark = pytest.mark.slow
 def start(setups, local_devices, num_processes, *, out, pairs, cache):
     """Starts the processes that train in some settings."""
     job = {
+        "networks": {
+            name: {"config": config, "overrides": runs.tiny_overrides(pairs, network) | TRAINING}
+            for name, (config, network) in NETWORKS.items()
+        },
         "setups": setups,
         "local_devices": local_devices,
-        "overrides": runs.tiny_overrides(pairs) | OVERRIDES,
         "num_steps": NUM_STEPS,
         "out": str(out),
-        "coordinator": f"127.0.0.1:{runs.free_port()}",
+        "coordinator_address": f"127.0.0.1:{runs.free_port()}",
         "num_processes": num_processes,
     }
     program = [sys.executable, str(Path(__file__).parent / "equality_worker.py")]
@@ -63,7 +81,7 @@ def start(setups, local_devices, num_processes, *, out, pairs, cache):
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory, pairs_dir, xla_cache):
-    """By type and setting: losses, first gradients, parameters and averages."""
+    """By network, type and setting: losses, first gradients, parameters and averages."""
     out = tmp_path_factory.mktemp("equality")
     common = {"out": out, "pairs": pairs_dir, "cache": xla_cache}
     # Side by side: most of the time goes into compiling, which keeps one core busy.
@@ -75,8 +93,11 @@ def results(tmp_path_factory, pairs_dir, xla_cache):
             process.kill()
     assert [process.returncode for process in processes] == [0, 0, 0], outputs
     return {
-        kind.name: {path.stem: dict(np.load(path)) for path in kind.glob("*.npz")}
-        for kind in out.iterdir()
+        network.name: {
+            kind.name: {path.stem: dict(np.load(path)) for path in kind.glob("*.npz")}
+            for kind in network.iterdir()
+        }
+        for network in out.iterdir()
     }
 
 
@@ -86,7 +107,7 @@ def largest_difference(got, want, prefix, *, gate=None):
     With `gate`, only of the gates' arrays (True) or only of the others (False).
     """
     names = [n for n in want if n.startswith(prefix) and not n.endswith(WITHOUT_EFFECT)]
-    names = [n for n in names if gate is None or ("/gate/" in n) == gate]
+    names = [n for n in names if gate is None or ("/gate" in n) == gate]
     largest = {n: np.abs(want[n]).max(initial=0) for n in names}
     return max(np.abs(got[n] - want[n]).max() / largest[n] for n in names if largest[n] > 0)
 
@@ -95,9 +116,10 @@ def loss_difference(got, want):
     return np.max(np.abs(got["losses"] - want["losses"]) / want["losses"])
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_in_float64_all_settings_end_equal(results, setting):
-    got, want = results["float64"][setting], results["float64"]["one"]
+@pytest.mark.parametrize(("network", "setting"), SETTINGS)
+def test_in_float64_all_settings_end_equal(results, network, setting):
+    got, want = results[network]["float64"][setting], results[network]["float64"]["one"]
+    assert any(name.startswith("ema/batch_stats/") for name in want) == (network == "released")
     assert got["losses"].dtype == np.float64
     assert got["losses"].shape == (NUM_STEPS,)
     assert loss_difference(got, want) < 1e-5
@@ -106,7 +128,7 @@ def test_in_float64_all_settings_end_equal(results, setting):
 
 
 def test_in_float32_first_gradients_and_losses_agree(results):
-    got, want = results["float32"]["eight"], results["float32"]["one"]
+    got, want = (results["windowed"]["float32"][name] for name in ("eight", "one"))
     assert got["losses"].dtype == np.float32
     assert got["losses"].shape == (NUM_STEPS,)
     assert loss_difference(got, want) < 1e-3
@@ -116,16 +138,17 @@ def test_in_float32_first_gradients_and_losses_agree(results):
 @pytest.mark.parametrize("gate", [False, True])
 def test_float32_rounds_no_worse_on_several_devices(results, gate):
     """Measured from float64's gradients of the same parameters, images and gate noise."""
-    exact = results["float64"]["one"]
+    of = results["windowed"]
     alone, shared = (
-        largest_difference(results["float32"][name], exact, "grad/", gate=gate)
+        largest_difference(of["float32"][name], of["float64"]["one"], "grad/", gate=gate)
         for name in ("one", "eight")
     )
     assert shared < 3 * alone
 
 
 def test_only_fsdp_splits_parameters(results):
-    assert {name: bool(of["num_split"]) for name, of in results["float64"].items()} == {
+    of = results["windowed"]["float64"]
+    assert {name: bool(values["num_split"]) for name, values in of.items()} == {
         "one": False,
         "eight": False,
         "fsdp": True,
@@ -135,5 +158,5 @@ def test_only_fsdp_splits_parameters(results):
 
 @pytest.mark.parametrize("kind", ["float32", "float64"])
 def test_training_gets_somewhere(results, kind):
-    losses = results[kind]["one"]["losses"]
+    losses = results["windowed"][kind]["one"]["losses"]
     assert losses[-1] < losses[0]

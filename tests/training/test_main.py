@@ -6,11 +6,13 @@ import signal
 import sys
 from pathlib import Path
 
+import networks
 import pytest
 import training_runs as runs
 from absl.testing import flagsaver
 
 import configs
+from armoe_jax.checkpoints.weights import load_weights
 
 NUM_STEPS = 12  # as in tiny_overrides: checkpoints every 3 steps, validation every 6
 
@@ -66,6 +68,18 @@ def test_a_run_leaves_everything_beside_it(reference):
     assert "memory of one device in MiB" in result.stderr
     assert f"training: {NUM_STEPS} of {NUM_STEPS} steps" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_the_published_configuration_trains_and_is_read_back(pairs_dir, cache, tmp_path):
+    """The command of the README, with a small network of its kind."""
+    overrides = runs.tiny_overrides(pairs_dir, networks.RELEASED) | {"train.num_steps": 2}
+    workdir = tmp_path / "run"
+    command = runs.command(workdir, runs.flags_of(overrides), "configs/car_qp27.py")
+    result = runs.call(command, runs.environment(cache))
+    assert result.returncode == 0, result.stderr
+    assert json.loads((workdir / "evaluation.json").read_text())["num_images"] == 2
+    assert load_weights(workdir).config == networks.RELEASED
 
 
 @pytest.mark.slow
@@ -134,26 +148,6 @@ def test_ctrl_c_to_all_processes_saves_first(reference, flags, cache, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_damaged_newest_checkpoint_is_reported_and_the_one_before_used(
-    reference, flags, cache, tmp_path
-):
-    workdir = tmp_path / "run"
-    shutil.copytree(reference[0], workdir)
-    older, newest, *rest = runs.steps(workdir)
-    for step in rest:
-        shutil.rmtree(workdir / "checkpoints" / str(step))
-    for data in (workdir / "checkpoints" / str(newest)).glob("model/**/d/*"):
-        content = bytearray(data.read_bytes())
-        content[len(content) // 2] ^= 0x10
-        data.write_bytes(content)
-    told = finish(workdir, flags, cache)
-    assert f"the checkpoint of step {newest} is damaged and is not used" in told
-    assert f"continuing at step {older} of {NUM_STEPS}" in told
-    assert (workdir / "damaged_checkpoints" / str(newest)).is_dir()
-    assert_same_end(workdir, reference[0])
-
-
-@pytest.mark.slow
 def test_two_processes_save_together_and_one_continues(reference, flags, cache, tmp_path):
     """Four devices each, the state split over all; SIGTERM reaches one, and both save."""
     workdir = tmp_path / "run"
@@ -193,30 +187,38 @@ def test_two_processes_save_together_and_one_continues(reference, flags, cache, 
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_clear_line_and_older_checkpoints_stay(
-    reference, flags, cache, tmp_path
-):
+def test_neither_a_full_disk_nor_a_damaged_checkpoint_ends_a_run(reference, flags, cache, tmp_path):
     workdir = tmp_path / "run"
     shutil.copytree(reference[0], workdir)
-    before = runs.steps(workdir)
-    # The kernel refuses files above 64 KiB, as a full disk refuses the next block.
+    older, newer, last = before = runs.steps(workdir)
+    # The kernel refuses files above 16 KiB, as a full disk refuses the next block.
     limited = (
         "import resource, runpy, signal, sys;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536));"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384));"
         "sys.argv[0] = 'main';"
         "runpy.run_module('armoe_jax.main', run_name='__main__')"
     )
     arguments = runs.command(workdir, [*flags, "--config.train.num_steps=18"])[3:]
     result = runs.call([sys.executable, "-c", limited, *arguments], runs.environment(cache))
     assert result.returncode == 1, result.stderr
+    assert f"continuing at step {last} of 18" in result.stderr
     assert "Traceback" not in result.stderr
     (told,) = [x for x in result.stderr.splitlines() if x.startswith("armoe_jax.main: ")]
     assert "could not" in told
     assert f"the checkpoints of steps {before} are intact" in told
     assert runs.steps(workdir) == before
-    told = finish(workdir, [*flags, "--config.train.num_steps=15"], cache)
-    assert f"continuing at step {before[-1]} of 15" in told
+
+    shutil.rmtree(workdir / "checkpoints" / str(last))
+    for data in (workdir / "checkpoints" / str(newer)).glob("model/**/d/*"):
+        content = bytearray(data.read_bytes())
+        content[len(content) // 2] ^= 0x10
+        data.write_bytes(content)
+    told = finish(workdir, flags, cache)
+    assert f"the checkpoint of step {newer} is damaged and is not used" in told
+    assert f"continuing at step {older} of {NUM_STEPS}" in told
+    assert (workdir / "damaged_checkpoints" / str(newer)).is_dir()
+    assert_same_end(workdir, reference[0])
 
 
 def one_line(text):

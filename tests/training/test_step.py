@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_state import make_meta, shapes_of
 from small_steps import (
     EXPERTS,
     compile_step,
@@ -18,6 +19,7 @@ import configs
 from armoe_jax.models import build_model
 from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
+from armoe_jax.training.checkpointer import Checkpointer, SavePlan
 from armoe_jax.training.step import make_gradients, make_train_step, metrics_shapes
 
 BATCH, SIZE = 16, 8
@@ -113,6 +115,17 @@ def test_noise_differs_between_steps_but_not_between_runs(compiled, variables, b
         _, info = step(state, sharding.place_batch(batch, mesh))
         losses_seen.append(float(info.loss))
     assert losses_seen[0] == losses_seen[2] != losses_seen[1]
+
+
+def test_resuming_goes_on_as_if_nothing_had_happened(compiled, variables, batch, tmp_path):
+    step, _, mesh = compiled
+    state, _ = take(compiled, variables, batch)
+    with Checkpointer(tmp_path, SavePlan(every=1, num_steps=9)) as checkpointer:
+        checkpointer.save(state, make_meta())
+        checkpointer.wait()
+        resumed, _ = checkpointer.restore(shapes_of(state))
+    placed = sharding.place_batch(batch, mesh)
+    assert same(step(resumed, placed), step(state, placed))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])

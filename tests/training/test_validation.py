@@ -2,23 +2,15 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
-from armoe_jax.models import ARMoEConfig, build_model
+from armoe_jax.models import build_model
 from armoe_jax.training import validation
 from armoe_jax.training.validation import ValidationStopped, Validator
 
-CONFIG = ARMoEConfig(
-    embed_dim=32,
-    depth=(1,),
-    num_heads=(2,),
-    mlp_ratio=1.0,
-    upscale=1,
-    split_size=(4, 4),
-    experts=("haar",),
-    global_skip=True,
-)
+CONFIG = dataclasses.replace(networks.RELEASED, experts=(), global_skip=True)
 
 
 @dataclasses.dataclass

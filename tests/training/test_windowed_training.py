@@ -1,13 +1,16 @@
 """Training of ARMoE-W: capacity, devices, FSDP, micro-batches and quantiser steps."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 from small_state import make_meta, shapes_of
 from small_steps import make_options
 
-from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.models import build_model
 from armoe_jax.models.stacking import stack_blocks
 from armoe_jax.training import sharding
 from armoe_jax.training import state as train_state
@@ -16,15 +19,10 @@ from armoe_jax.training.objectives import batch_shapes, restoration_objective, s
 from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 from input_pipeline.codecs import CODEC_IDS
 
-CONFIG = ARMoEWConfig(
-    embed_dim=8,
-    depth=2,
-    pairs=1,
-    experts=("dct", "haar"),
-    expert_dim=8,
+CONFIG = dataclasses.replace(
+    networks.WINDOWED,
     share_mixings=True,
     adapt_experts=True,
-    window=4,
     quality_range=(0.0, 8.0),
     interval_head=True,
 )

@@ -1,5 +1,6 @@
 """Makes tiny data, starts `python -m armoe_jax.main` as a user would, reads what a run left."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import networks
 import numpy as np
 from PIL import Image
 
@@ -36,24 +38,31 @@ def write_pairs(folder: Path, num_train: int = 4, num_eval: int = 2) -> None:
             Image.fromarray(lq).save(folder / split / "lq" / f"image{i}.png")
 
 
-def tiny_overrides(pairs: Path) -> dict[str, Any]:
-    """Returns the fields that make the base configuration tiny."""
+CONFIG = "configs/armoe_w.py"  # most runs train the network that compiles in less time
+RELEASED_CONFIG = "configs/base.py"
+
+
+def tiny_overrides(pairs: Path, network: Any = networks.WINDOWED) -> dict[str, Any]:
+    """Returns the fields that make CONFIG tiny, or RELEASED_CONFIG for a released network."""
+    architecture = dataclasses.asdict(network)
+    architecture.pop("mixture", None)  # which kind it is, the configuration says
     return {
+        **{f"model.{name}": value for name, value in architecture.items() if value is not None},
         "data.source": "folder",
+        "data.mixture": (),
+        "data.cache": "none",
         "data.gt": str(pairs / "train/gt"),
         "data.lq": str(pairs / "train/lq"),
         "data.eval_gt": str(pairs / "eval/gt"),
         "data.eval_lq": str(pairs / "eval/lq"),
         "data.patch_size": 8,
-        "model.embed_dim": 32,
-        "model.depth": (1,),
-        "model.num_heads": (2,),
-        "model.split_size": (4, 4),
-        "model.experts": ("dct", "haar"),
-        "model.global_skip": True,
         "train.loss": "l2",
+        "train.loss_colors": "rgb",
         "train.batch_size": 8,
         "train.num_steps": 12,
+        "optim.schedule": "multistep",
+        "optim.learning_rate": 2e-4,
+        "optim.warmup_steps": 0,
         "checkpoint.every": 3,
         "eval.every": 6,
         "log.every": 4,
@@ -77,9 +86,9 @@ def environment(cache: Path, devices: int = 1) -> dict[str, str]:
     }
 
 
-def command(workdir: Path, flags: list[str]) -> list[str]:
+def command(workdir: Path, flags: list[str], config: str = CONFIG) -> list[str]:
     """Returns the command line of a run."""
-    program = [sys.executable, "-m", "armoe_jax.main", "--config", "configs/car_qp27.py"]
+    program = [sys.executable, "-m", "armoe_jax.main", "--config", config]
     return [*program, "--workdir", str(workdir), *flags]
 
 

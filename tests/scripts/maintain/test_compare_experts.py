@@ -5,12 +5,13 @@ import json
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 from PIL import Image
 
 import configs
-from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.models import build_model
 from armoe_jax.restore import Restorer
 from armoe_jax.training import warm_start
 
@@ -73,7 +74,7 @@ def test_a_qp_is_told_by_the_folder(compare, tmp_path):
     folder.mkdir(parents=True)
     for where in (tmp_path, folder):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(where / "a.png")
-    config = ARMoEWConfig(embed_dim=4, depth=1, pairs=1, experts=(), quality_range=(17.0, 42.0))
+    config = dataclasses.replace(networks.JPEG, quality_range=(17.0, 42.0), interval_head=False)
     model = build_model(config)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
     rng = np.random.default_rng(0)
@@ -90,8 +91,8 @@ def test_a_qp_is_told_by_the_folder(compare, tmp_path):
 
 def test_what_is_added_to_trained_weights_is_silent_and_learns(compare):
     """The larger network puts out what the smaller one does, and gradients reach the addition."""
-    small = ARMoEWConfig(embed_dim=4, depth=1, pairs=1, experts=(), window=4)
-    large = dataclasses.replace(small, depth=2, experts=("dct",), expert_dim=4)
+    small = dataclasses.replace(networks.WINDOWED, depth=1, experts=())
+    large = dataclasses.replace(small, depth=2, experts=("dct",))
     x = jnp.asarray(np.random.default_rng(0).random((1, 8, 8, 3), np.float32))
     trained = jax.device_get(jax.jit(build_model(small).init)(jax.random.key(0), x))
     fresh = jax.device_get(jax.jit(build_model(large).init)(jax.random.key(1), x))

@@ -4,6 +4,7 @@ import json
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,11 +12,7 @@ from PIL import Image
 from armoe_jax.checkpoints.folder import LoadedModel
 from armoe_jax.checkpoints.weights import save_weights
 from armoe_jax.images.jpeg import read_jpeg_coding
-from armoe_jax.models import ARMoEWConfig, build_model
-
-CONFIG = ARMoEWConfig(
-    embed_dim=4, depth=1, pairs=1, experts=(), quality_range=(0.0, 8.0), interval_head=True
-)
+from armoe_jax.models import build_model
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +42,10 @@ def test_every_kind_gives_a_picture_and_its_original(measure_jpeg, original):
 def test_its_tables(measure_jpeg, original, tmp_path):
     """A network that changes nothing, but for the luma that files know better than pixels."""
     image = jnp.zeros((1, 8, 8, 3))
-    variables = jax.tree.map(np.array, build_model(CONFIG).init(jax.random.key(0), image))
+    variables = jax.tree.map(np.array, build_model(networks.JPEG).init(jax.random.key(0), image))
     for leaf in variables["params"]["conv_last"].values():
         leaf[...] = 0
-    save_weights(tmp_path / "w.safetensors", LoadedModel(CONFIG, variables, {}))
+    save_weights(tmp_path / "w.safetensors", LoadedModel(networks.JPEG, variables, {}))
     (tmp_path / "gt").mkdir()
     Image.fromarray(original).save(tmp_path / "gt" / "a.png")
     words = ["--gt", str(tmp_path / "gt"), "--checkpoint", str(tmp_path / "w.safetensors")]

@@ -1,15 +1,17 @@
 """What is left for experts: least squares by hand, and one real call."""
 
+import dataclasses
 import json
 
 import jax
+import networks
 import numpy as np
 import pytest
 from PIL import Image
 
 from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.experts import FRAMES
-from armoe_jax.models import ARMoEWConfig, build_model
+from armoe_jax.models import build_model
 
 
 @pytest.fixture(scope="module")
@@ -48,15 +50,7 @@ def test_the_best_of_each_window(probe):
 
 @pytest.mark.slow
 def test_a_call(probe, tmp_path, capsys):
-    config = ARMoEWConfig(
-        embed_dim=4,
-        depth=1,
-        pairs=1,
-        experts=(),
-        quality_range=(0.0, 8.0),
-        interval_head=True,
-        grid=8,
-    )
+    config = dataclasses.replace(networks.JPEG, grid=8)
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     for i in range(4):

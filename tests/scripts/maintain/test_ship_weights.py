@@ -1,5 +1,6 @@
 """Weights of the package: written from a run, described by a card, found, measured, repeated."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import measure_weights as measure
+import networks
 import numpy as np
 import pytest
 import ship_weights as ship
@@ -85,8 +87,10 @@ def run(tmp_path_factory):
 
 
 def tiny_config(pairs):
-    """The configuration of that run: others of 12 steps find its programs compiled."""
-    config = configs.load("configs/base.py", training_runs.tiny_overrides(pairs))
+    """The configuration of that run, the only whole one of a released network."""
+    network = dataclasses.replace(networks.RELEASED, global_skip=True)
+    overrides = training_runs.tiny_overrides(pairs, network)
+    config = configs.load(training_runs.RELEASED_CONFIG, overrides)
     config.sharding.num_devices = 1
     config.optim.schedule = "cosine"
     return config
@@ -113,7 +117,8 @@ def weights_folder(written, tmp_path, monkeypatch):
 
 
 def write_arguments(run):
-    words = ["write", str(run / "workdir"), "car_small_vvc", "--config", "configs/base.py"]
+    words = ["write", str(run / "workdir"), "car_small_vvc"]
+    words += ["--config", training_runs.RELEASED_CONFIG]
     return [*words, "--place", f"DATA={run / 'pairs'}", "--first-steps", "8"]
 
 
