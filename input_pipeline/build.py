@@ -145,9 +145,15 @@ def _build(
                 summary.built += 1
         on_outcome(outcome)
     for tree in trees:
+        _clean(tree)  # workers of a build that was killed may have lived on into this one
         manifest.finish(tree, list(finished[tree.folder].values()))
     summary.failures.sort()
     return summary
+
+
+def _clean(tree: Tree) -> None:
+    for part in manifest.PARTS:
+        remove_leftovers(tree.folder / part)
 
 
 def plan(
@@ -165,8 +171,7 @@ def plan(
     stems = {path.stem for path in sources}
     for tree in trees:
         finished[tree.folder] = manifest.start(tree)
-        for part in manifest.PARTS:
-            remove_leftovers(tree.folder / part)
+        _clean(tree)
         strangers = sorted(set(finished[tree.folder]) - stems)
         if strangers:
             raise ValueError(

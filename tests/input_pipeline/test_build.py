@@ -2,6 +2,7 @@ import argparse
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -261,6 +262,19 @@ def test_killed_and_continued_build_equals_an_uninterrupted_one(photo, tmp_path)
             names = sorted(path.name for path in (tree / part).iterdir())
             assert names == sorted(path.name for path in (killed / name / part).iterdir())
     assert [problem for tree in find_trees(killed) for problem in problems(tree)] == []
+
+
+def test_what_workers_of_a_killed_build_leave_later_goes_too(source_folder, tmp_path):
+    tree = jpeg_tree(tmp_path / "out")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+
+    def leave(outcome):
+        path = tree.folder / "gt" / f".x.png.{socket.gethostname()}-{ended.pid}-1.tmp"
+        path.write_bytes(b"half")
+
+    build(list_images(source_folder), [tree], on_outcome=leave)
+    assert [path.name for path in (tree.folder / "gt").glob(".*")] == []
 
 
 def test_halving_of_sources(source_folder, tmp_path):

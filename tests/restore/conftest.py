@@ -7,6 +7,8 @@ import networks
 import numpy as np
 import pytest
 
+from armoe_jax.models import ARMoEConfig
+
 
 @pytest.fixture(scope="package")
 def tiny(make_variables):
@@ -17,7 +19,9 @@ def tiny(make_variables):
 @pytest.fixture(scope="package")
 def identity(make_variables):
     """A network without tail, which returns its input: compiles in no time."""
-    config = dataclasses.replace(networks.RELEASED, upsampler="")
+    config = dataclasses.replace(
+        networks.RELEASED, depth=(1,), upsampler="", experts=ARMoEConfig().experts
+    )
     return config, make_variables(config)
 
 

@@ -40,7 +40,7 @@ def test_a_shorter_run_than_was_taken_is_refused(tiny_config, tmp_path, monkeypa
         ("train.charbonnier_eps", 0.0, "train.charbonnier_eps is 0.0"),
         ("train.load_balancing_weight", float("nan"), "train.load_balancing_weight is nan"),
         ("optim.eps", 0.0, "optim.eps is 0.0"),
-        ("model.img_range", float("inf"), "img_range=inf"),
+        ("model.embed_dim", 0, "embed_dim=0"),
     ],
 )
 def test_settings_are_checked_before_the_first_step(tiny_config, tmp_path, field, value, words):
