@@ -208,8 +208,10 @@ def test_neither_a_full_disk_nor_a_damaged_checkpoint_ends_a_run(reference, flag
     assert "could not" in told
     assert f"the checkpoints of steps {before} are intact" in told
     assert runs.steps(workdir) == before
+    newest = Path("checkpoints") / str(last)
+    assert contents(workdir / newest) == contents(reference[0] / newest)
 
-    shutil.rmtree(workdir / "checkpoints" / str(last))
+    shutil.rmtree(workdir / newest)
     for data in (workdir / "checkpoints" / str(newer)).glob("model/**/d/*"):
         content = bytearray(data.read_bytes())
         content[len(content) // 2] ^= 0x10
@@ -219,6 +221,10 @@ def test_neither_a_full_disk_nor_a_damaged_checkpoint_ends_a_run(reference, flag
     assert f"continuing at step {older} of {NUM_STEPS}" in told
     assert (workdir / "damaged_checkpoints" / str(newer)).is_dir()
     assert_same_end(workdir, reference[0])
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def one_line(text):
