@@ -18,17 +18,16 @@ import training_runs as runs
 
 NUM_STEPS = 20
 BOTH = ["float32", "float64"]
-SINGLE_PROCESS = [
-    {"network": "windowed", "name": "one", "devices": 1, "fsdp": False, "types": BOTH},
-    {"network": "windowed", "name": "eight", "devices": 8, "fsdp": False, "types": BOTH},
-    {"network": "windowed", "name": "fsdp", "devices": 8, "fsdp": True, "types": ["float64"]},
-    # Its gates have statistics of the whole batch; a step of it compiles ten times as long.
-    {"network": "released", "name": "one", "devices": 1, "fsdp": False, "types": ["float64"]},
-    {"network": "released", "name": "fsdp", "devices": 8, "fsdp": True, "types": ["float64"]},
+SETUPS = [
+    {"name": "one", "devices": 1, "fsdp": False, "types": BOTH},
+    {"name": "eight", "devices": 8, "fsdp": False, "types": BOTH},
+    {"name": "fsdp", "devices": 8, "fsdp": True, "types": ["float64"]},
 ]
-TWO_PROCESSES = [
-    {"network": "windowed", "name": "processes", "devices": 0, "fsdp": False, "types": ["float64"]},
-]
+SHARED = {"name": "processes", "devices": 0, "fsdp": False, "types": ["float64"]}
+# The released network's gates have statistics of the whole batch; its experts' images travel.
+KINDS = ("windowed", "released")
+SINGLE_PROCESS = [{"network": kind, **setup} for kind in KINDS for setup in SETUPS]
+TWO_PROCESSES = [{"network": kind, **SHARED} for kind in KINDS]
 TRAINING = {"train.batch_size": 16, "train.loss": "l1"}
 # Two are enough of a mixture: the one with complex numbers, and one of convolutions.
 EXPERTS = ("fft", "swt")
@@ -41,12 +40,7 @@ NETWORKS = {
 }
 # One constant more in all logits of a softmax changes nothing: its gradient is rounding noise.
 WITHOUT_EFFECT = ("pos_bias_0/dense3/bias", "pos_bias_1/dense3/bias")
-SETTINGS = [
-    ("windowed", "eight"),
-    ("windowed", "fsdp"),
-    ("windowed", "processes"),
-    ("released", "fsdp"),
-]
+SETTINGS = [(kind, name) for kind in KINDS for name in ("eight", "fsdp", "processes")]
 
 pytestmark = pytest.mark.slow
 
@@ -127,18 +121,20 @@ def test_in_float64_all_settings_end_equal(results, network, setting):
         assert largest_difference(got, want, prefix) < 1e-5, prefix
 
 
-def test_in_float32_first_gradients_and_losses_agree(results):
-    got, want = (results["windowed"]["float32"][name] for name in ("eight", "one"))
+@pytest.mark.parametrize("network", KINDS)
+def test_in_float32_first_gradients_and_losses_agree(results, network):
+    got, want = (results[network]["float32"][name] for name in ("eight", "one"))
     assert got["losses"].dtype == np.float32
     assert got["losses"].shape == (NUM_STEPS,)
     assert loss_difference(got, want) < 1e-3
     assert largest_difference(got, want, "grad/") < 1e-4
 
 
+@pytest.mark.parametrize("network", KINDS)
 @pytest.mark.parametrize("gate", [False, True])
-def test_float32_rounds_no_worse_on_several_devices(results, gate):
+def test_float32_rounds_no_worse_on_several_devices(results, gate, network):
     """Measured from float64's gradients of the same parameters, images and gate noise."""
-    of = results["windowed"]
+    of = results[network]
     alone, shared = (
         largest_difference(of["float32"][name], of["float64"]["one"], "grad/", gate=gate)
         for name in ("one", "eight")
@@ -146,8 +142,9 @@ def test_float32_rounds_no_worse_on_several_devices(results, gate):
     assert shared < 3 * alone
 
 
-def test_only_fsdp_splits_parameters(results):
-    of = results["windowed"]["float64"]
+@pytest.mark.parametrize("network", KINDS)
+def test_only_fsdp_splits_parameters(results, network):
+    of = results[network]["float64"]
     assert {name: bool(values["num_split"]) for name, values in of.items()} == {
         "one": False,
         "eight": False,
@@ -156,7 +153,8 @@ def test_only_fsdp_splits_parameters(results):
     }
 
 
+@pytest.mark.parametrize("network", KINDS)
 @pytest.mark.parametrize("kind", ["float32", "float64"])
-def test_training_gets_somewhere(results, kind):
-    losses = results["windowed"][kind]["one"]["losses"]
+def test_training_gets_somewhere(results, kind, network):
+    losses = results[network][kind]["one"]["losses"]
     assert losses[-1] < losses[0]
