@@ -191,6 +191,20 @@ def local_attribution(
         y = forward(x)[0, top : top + side, left : left + side].mean(axis=-1)
         return structure(y)
 
+    signed, change = _along_blurs(detector, x, sigma=sigma, steps=steps)
+    magnitude = np.abs(np.asarray(signed[0], np.float64)).sum(axis=-1)
+    return Attribution(
+        map=magnitude,
+        patch=patch,
+        diffusion_index=diffusion_index(magnitude),
+        change=change,
+        completeness=float(signed.sum()) / change if change else float("nan"),
+    )
+
+
+def _along_blurs(detector: Forward, x: Any, *, sigma: float, steps: int) -> tuple[Any, float]:
+    """Returns the values' signed parts in a detector's change from blurred to sharp, and that."""
+
     def blurred(t: Any) -> Any:
         return gaussian_blur(x, sigma * (1 - t), sigma)
 
@@ -204,15 +218,7 @@ def local_attribution(
     for middle in (np.arange(steps) + 0.5) / steps:
         signed = step(signed, jnp.float32(middle))
     ends = jax.jit(detector)
-    change = float(ends(x) - ends(blurred(jnp.float32(0))))
-    magnitude = np.abs(np.asarray(signed[0], np.float64)).sum(axis=-1)
-    return Attribution(
-        map=magnitude,
-        patch=patch,
-        diffusion_index=diffusion_index(magnitude),
-        change=change,
-        completeness=float(signed.sum()) / change if change else float("nan"),
-    )
+    return signed, float(ends(x) - ends(blurred(jnp.float32(0))))
 
 
 def fixed_routing(restorer: Any, image: NDArray[Any]) -> Forward:
