@@ -1,15 +1,18 @@
 r"""Small networks of the windowed kind, for many qualities: hours on two cores.
 
-The weights for JPEG come from two runs, in this order; PHOTOGRAPHS and EVAL are folders of images:
+The weights for JPEG come from three runs, in this order; PHOTOGRAPHS and EVAL are folders:
 
 python -m armoe_jax.main --config configs/armoe_w.py:jpeg --workdir runs/jpeg \
     --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL
-python -m armoe_jax.main --config configs/armoe_w.py:jpeg_quality --workdir runs/jpeg_quality \
+python -m armoe_jax.main --config configs/armoe_w.py:jpeg_longer --workdir runs/jpeg_longer \
     --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL --config.train.init_from=runs/jpeg
+python -m armoe_jax.main --config configs/armoe_w.py:jpeg_quality --workdir runs/jpeg_quality \
+    --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL \
+    --config.train.init_from=runs/jpeg_longer
 
-The first trains the network, told each image's quantiser steps; the second, of minutes, its
-estimator of the quality alone, for images whose file is gone. On a CPU set JAX_NUM_CPU_DEVICES to
-the number of cores.
+The first two train the network, told each image's quantiser steps; the last, of minutes, its
+estimator of the quality alone, for images whose file is gone. Those for VVC continue the second:
+vvc, vvc_longer, vvc_quality. On a CPU set JAX_NUM_CPU_DEVICES to the number of cores.
 
 What short runs decided (350 steps of 16 patches, or as many patches, one seed; mean gain in PSNR-Y
 on twelve 256x256 parts of Kodak images at JPEG quality 10 / 20 / 40 / 80, dB):
