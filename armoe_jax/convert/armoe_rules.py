@@ -6,12 +6,14 @@ as height, width, in, out here, and as out, in, height, width there; matrices as
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from armoe_jax.convert import buffers
 from armoe_jax.convert.rules import Constant, Counter, Rule, Weight
+from armoe_jax.models.blocks import has_shifted_windows, shift_schedule
 from armoe_jax.models.config import ARMoEConfig
 from armoe_jax.models.quality import KNOTS
 from armoe_jax.models.quality_estimator import BLOCK, WIDTH
@@ -39,11 +41,6 @@ def armoe_rules(config: ARMoEConfig) -> tuple[Rule, ...]:
     )
 
 
-def has_shifted_windows(group: int, block: int) -> bool:
-    """Tells whether a block shifts its windows: every fourth, even groups starting at 2."""
-    return block % 4 == (2 if group % 2 == 0 else 0)
-
-
 def pth_obstacles(config: ARMoEConfig) -> list[str]:
     """Lists what keeps a network from being one that the released code can build."""
     obstacles: list[str] = []
@@ -54,19 +51,12 @@ def pth_obstacles(config: ARMoEConfig) -> list[str]:
     if config.experts != RELEASED_EXPERTS:
         obstacles.append(f"experts={config.experts} (released: {RELEASED_EXPERTS})")
     side = buffers.MASK_IMAGE_SIZE
-    if _any_shifted(config) and any(side % s for s in config.split_size):
+    any_shifted = any(itertools.chain(*shift_schedule(config)))
+    if any_shifted and any(side % s for s in config.split_size):
         obstacles.append(
             f"split_size={config.split_size} with shifted windows (must divide {side})"
         )
     return obstacles
-
-
-def _any_shifted(config: ARMoEConfig) -> bool:
-    return any(
-        has_shifted_windows(group, block)
-        for group, depth in enumerate(config.depth)
-        for block in range(depth)
-    )
 
 
 def _group(config: ARMoEConfig, group: int) -> Iterator[Rule]:

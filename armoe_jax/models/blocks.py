@@ -155,12 +155,17 @@ class Group(nn.Module):
 
 
 def shift_schedule(config: ARMoEConfig) -> list[list[int]]:
-    """Returns 1 for every block (of every group) with shifted windows, else 0.
+    """Returns 1 for every block (of every group) with shifted windows, else 0."""
+    return [
+        [int(has_shifted_windows(group, block)) for block in range(depth)]
+        for group, depth in enumerate(config.depth)
+    ]
+
+
+def has_shifted_windows(group: int, block: int) -> bool:
+    """Tells whether a block shifts its windows.
 
     Even groups shift their blocks 2, 6, 10, ...; odd groups 0, 4, 8, ... Source: architecture.md
     section 5.
     """
-    return [
-        [int(i % 4 == (2 if g % 2 == 0 else 0)) for i in range(depth)]
-        for g, depth in enumerate(config.depth)
-    ]
+    return block % 4 == (2 if group % 2 == 0 else 0)
