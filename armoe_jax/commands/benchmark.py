@@ -264,6 +264,7 @@ def _run_data(args: argparse.Namespace) -> int:
     import dataclasses
 
     from armoe_jax.benchmark.rows import write_report
+    from armoe_jax.models import build_model
     from input_pipeline import throughput
     from input_pipeline.pipeline import default_config
 
@@ -271,7 +272,7 @@ def _run_data(args: argparse.Namespace) -> int:
         raise ValueError(f"--compare {args.compare} is for networks, not for --data-throughput")
     if args.config:
         config = _config(args)
-        scale = config.model.upscale if config.model.upsampler == "lightSR" else 1
+        scale = build_model(config.model.to_dict()).config.scale
         batch = args.batch or config.train.batch_size
         rows = [
             throughput.measure(

@@ -10,6 +10,7 @@ import dis
 import io
 import sys
 import traceback
+from collections.abc import Callable
 from types import TracebackType
 
 _OURS = ("armoe_jax", "input_pipeline", "configs")
@@ -49,6 +50,14 @@ def tell(error: BaseException, program: str) -> int:
         return 2
     sys.stderr.write(f"{_with_traceback(error)}{program}: {one_line(error)}\n{_REQUEST}\n")
     return 1
+
+
+def run(command: Callable[[], int], program: str) -> int:
+    """Runs a command; returns its exit status, or that of its error, told as `tell` does."""
+    try:
+        return command()
+    except Exception as error:
+        return tell(error, program)
 
 
 def tell_of_item(error: BaseException) -> str:

@@ -54,6 +54,8 @@ from armoe_jax.metrics import psnr
 from armoe_jax.models import ARMoEWConfig, build_model
 from armoe_jax.models.stacking import unstack_blocks
 from armoe_jax.restore import Restorer
+from armoe_jax.runtime import errors
+from armoe_jax.runtime.errors import UserError
 from armoe_jax.runtime.files import write_atomically
 from armoe_jax.training import setup
 from armoe_jax.training.validation import limit
@@ -101,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         _continue(config, args.init)
     names = args.arms or arms(config)
     if unknown := sorted(name for name in set(names) if not _is_arm(name, config)):
-        raise SystemExit(f"unknown arms {unknown}; of this network there are {arms(config)}")
+        raise UserError(f"unknown arms {unknown}; of this network there are {arms(config)}")
     samples = {name: _samples(args, name) for name in args.codings}
     budget = {"seconds": args.seconds} if args.steps is None else {"steps": args.steps}
     protocol = {"config": args.config, "set": args.set, **budget, "crop": args.crop}
@@ -241,7 +243,7 @@ def _known(path: Path | None, protocol: Mapping[str, Any]) -> list[dict[str, Any
     record = json.loads(path.read_text("utf-8"))
     rows = record.pop("rows")
     if record != dict(protocol):
-        raise SystemExit(f"{path} holds results of another protocol, {record}; give another file")
+        raise UserError(f"{path} holds results of another protocol, {record}; give another file")
     return rows
 
 
@@ -450,4 +452,4 @@ def _to_image(y: jax.Array) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(errors.run(main, "compare_experts.py"))

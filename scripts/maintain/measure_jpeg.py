@@ -26,6 +26,7 @@ from armoe_jax.images.files import find_images
 from armoe_jax.images.jpeg import JpegCoding, JpegNote, read_jpeg_coding
 from armoe_jax.images.jpeg_history import find_first_coding
 from armoe_jax.restore import Restorer
+from armoe_jax.runtime import errors
 
 OUTPUTS = (90, 95, 98, 99, 100)
 
@@ -210,4 +211,4 @@ def _say(row: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(errors.run(main, "measure_jpeg.py"))

@@ -22,6 +22,8 @@ from armoe_jax.checkpoints.shipped import CODEC_MODEL, JPEG_MODEL
 from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.evaluation.record import Evaluation
 from armoe_jax.evaluation.tables import overview_table, usage_table
+from armoe_jax.runtime import errors
+from armoe_jax.runtime.errors import UserError
 from armoe_jax.runtime.files import write_atomically
 
 
@@ -81,12 +83,12 @@ def without_mixture(checkpoint: str, folder: Path) -> str:
     """Saves a network whose mixtures of experts put out zero; returns its folder.
 
     Raises:
-        ValueError: It has no mixture as the released network has.
+        UserError: It has no mixture as the released network has.
     """
     model = load_weights(checkpoint)
     values = traverse_util.flatten_dict(model.variables, sep="/")
     if not any("/moe/out_linear/" in name for name in values):
-        raise ValueError(f"{checkpoint}: there is no mixture that could be silenced")
+        raise UserError(f"{checkpoint}: there is no mixture that could be silenced")
     silent = {
         name: np.zeros_like(value) if "/moe/out_linear/" in name else value
         for name, value in values.items()
@@ -113,4 +115,4 @@ def _write_tables(out: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(errors.run(main, "measure_weights.py"))

@@ -40,6 +40,8 @@ from armoe_jax.models import ARMoEWConfig, build_model
 from armoe_jax.models.armoe_w import WindowedGroup, quality_of_steps
 from armoe_jax.ops.color import LUMA
 from armoe_jax.restore.jobs import on_blocks
+from armoe_jax.runtime import errors
+from armoe_jax.runtime.errors import UserError
 from armoe_jax.runtime.files import write_atomically
 
 EXPERTS = ("dct", "fft", "haar")
@@ -101,15 +103,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 def _crops(folder: str, side: int, first: int, count: int) -> list[np.ndarray]:
     files = images_in(folder)[first : first + count]
     if len(files) < count:
-        raise SystemExit(f"{folder} has fewer than {first + count} images; give --fit or --images")
+        raise UserError(f"{folder} has fewer than {first + count} images; give --fit or --images")
     return [_centre(read_image(file).pixels, side) for file in files]
 
 
 def _centre(image: np.ndarray, side: int) -> np.ndarray:
     if min(image.shape[:2]) < side:
-        raise SystemExit(
-            f"an image of {image.shape[:2]} pixels is smaller than {side}; give --crop"
-        )
+        raise UserError(f"an image of {image.shape[:2]} pixels is smaller than {side}; give --crop")
     top, left = ((n - side) // 2 for n in image.shape[:2])
     return np.ascontiguousarray(image[top : top + side, left : left + side])
 
@@ -263,4 +263,4 @@ def _best(planes: list[Plane], side: int) -> Plane:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(errors.run(main, "probe_experts.py"))

@@ -40,7 +40,8 @@ import configs
 from armoe_jax.checkpoints import shipped
 from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.checkpoints.workdir import FOLDER as CHECKPOINTS
-from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime import errors
+from armoe_jax.runtime.errors import UserError
 from armoe_jax.runtime.files import sha256_of, write_atomically
 
 LARGEST_TOTAL = 4_000_000  # bytes of all weights together
@@ -76,11 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()  # the data pipeline's workers read them
     logging.set_verbosity(logging.WARNING)
-    try:
-        return {"write": _write, "card": _card, "repeat": _repeat}[args.command](args)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        sys.stderr.write(f"ship_weights.py: {one_line(error)}\n")
-        return 2
+    command = {"write": _write, "card": _card, "repeat": _repeat}[args.command]
+    return errors.run(lambda: command(args), "ship_weights.py")
 
 
 def _write(args: argparse.Namespace) -> int:
@@ -107,9 +105,7 @@ def _write(args: argparse.Namespace) -> int:
     check_first_losses(args.workdir, record["first_losses"])
     model = _scale_correction(_load_step(args.workdir, step), args.correction_scale)
     if model.num_parameters > LARGEST_MODEL:
-        raise ValueError(
-            f"{model.num_parameters:,} parameters; at most {LARGEST_MODEL:,} are meant"
-        )
+        raise UserError(f"{model.num_parameters:,} parameters; at most {LARGEST_MODEL:,} are meant")
     facts = {key: record[key] for key in ("name", "step", "command", "git_revision")}
     weights = shipped.WEIGHTS_FOLDER / f"{args.name}.safetensors"
     save_weights(weights, dataclasses.replace(model, provenance=facts), overwrite=True)
@@ -119,7 +115,7 @@ def _write(args: argparse.Namespace) -> int:
     _save(record)
     total = sum(path.stat().st_size for path in weights.parent.glob("*.safetensors"))
     if total > LARGEST_TOTAL:
-        raise ValueError(f"all weights have {total:,} bytes; at most {LARGEST_TOTAL:,} are meant")
+        raise UserError(f"all weights have {total:,} bytes; at most {LARGEST_TOTAL:,} are meant")
     sys.stdout.write(f"{weights}: step {step}, {model.num_parameters:,} parameters\n")
     return 0
 
@@ -138,7 +134,7 @@ def _repeat(args: argparse.Namespace) -> int:
     places = _places(args.place)
     missing = sorted(set(record["places"]) - set(places))
     if missing:
-        raise ValueError(f"say where {', '.join(missing)} are: --place {missing[0]}=PATH")
+        raise UserError(f"say where {', '.join(missing)} are: --place {missing[0]}=PATH")
     losses = first_losses(_config(record["config"], places), len(stored))
     pairs = list(zip(losses, stored, strict=True))
     difference = max(abs(a - b) / abs(b) for a, b in pairs)
@@ -197,7 +193,7 @@ def _scale_correction(model: Any, scale: float) -> Any:
     if scale == 1:
         return model
     if not getattr(model.config, "global_skip", False) or not 0 < scale < 1:
-        raise ValueError(
+        raise UserError(
             f"--correction-scale {scale}: needs a network with global_skip, and a value above 0 "
             "and up to 1"
         )
@@ -208,7 +204,7 @@ def _scale_correction(model: Any, scale: float) -> Any:
 
 def _places(words: list[str]) -> dict[str, str]:
     if not all("=" in word for word in words):
-        raise ValueError(f"--place {words}: expected NAME=PATH")
+        raise UserError(f"--place {words}: expected NAME=PATH")
     return dict(word.split("=", 1) for word in words)
 
 

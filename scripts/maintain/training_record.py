@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from armoe_jax.runtime.errors import UserError
 from armoe_jax.training.metric_writer import METRICS_FILE, read_metrics
 from armoe_jax.training.run_info import ENVIRONMENT_FILE
 
@@ -41,7 +42,7 @@ def training_facts(workdir: Path, step: int) -> dict[str, Any]:
     lines = [line for line in read_metrics(workdir / METRICS_FILE) if line["step"] <= step]
     timed = [line for line in lines if "seconds_per_step" in line]
     if not timed:
-        raise ValueError(f"{workdir / METRICS_FILE} has no line up to step {step}")
+        raise UserError(f"{workdir / METRICS_FILE} has no line up to step {step}")
     seconds, before = 0.0, 0
     for line in timed:
         seconds += line["seconds_per_step"] * (line["step"] - before)
@@ -64,7 +65,7 @@ def check_first_losses(workdir: Path, losses: Sequence[float]) -> int:
         How many logged means were compared.
 
     Raises:
-        ValueError: One differs, or the run logged none of so few steps.
+        UserError: One differs, or the run logged none of so few steps.
     """
     compared = before = 0
     for line in read_metrics(workdir / METRICS_FILE):
@@ -73,13 +74,13 @@ def check_first_losses(workdir: Path, losses: Sequence[float]) -> int:
             continue
         mean = statistics.fmean(losses[before:step])
         if abs(mean - line["loss"]) > MEAN_TOLERANCE * abs(line["loss"]):
-            raise ValueError(
+            raise UserError(
                 f"{workdir} logged the mean loss {line['loss']} for steps {before + 1} to {step}, "
                 f"but repeating them gives {mean}; its configuration, data or program has changed"
             )
         compared, before = compared + 1, step
     if not compared:
-        raise ValueError(
+        raise UserError(
             f"{workdir} has no metrics within its first {len(losses)} steps; repeat more of them"
         )
     return compared
@@ -93,7 +94,7 @@ def masked(value: Any, places: Mapping[str, str]) -> Any:
         places: Name -> path, such as {"DATA": "/home/me/data"}.
 
     Raises:
-        ValueError: A text still is, or ends in, an absolute path.
+        UserError: A text still is, or ends in, an absolute path.
     """
     if isinstance(value, Mapping):
         return {key: masked(item, places) for key, item in value.items()}
@@ -104,7 +105,7 @@ def masked(value: Any, places: Mapping[str, str]) -> Any:
     for name, path in sorted(places.items(), key=lambda place: -len(place[1])):
         value = value.replace(path, name)
     if value.rpartition("=")[2].startswith("/"):
-        raise ValueError(
+        raise UserError(
             f"{value!r} is a path of this machine; give it a name with --place NAME=PATH"
         )
     return value
@@ -131,10 +132,10 @@ def summarize_evaluation(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a model card tells of a record of `armoe-jax evaluate --json`.
 
     Raises:
-        ValueError: The record does not say what its inputs were coded with.
+        UserError: The record does not say what its inputs were coded with.
     """
     if "codec" not in report:
-        raise ValueError(
+        raise UserError(
             "the evaluation does not know its codec: use --jpeg-quality, or as --lq the folder "
             "of a tree of build-dataset"
         )

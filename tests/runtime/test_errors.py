@@ -10,7 +10,7 @@ import pytest
 from armoe_jax.convert import read_torch
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.ops.tiling import plan_tiles
-from armoe_jax.runtime.errors import UserError, is_user_error, one_line, printable, tell
+from armoe_jax.runtime.errors import UserError, is_user_error, one_line, printable, run, tell
 
 
 def caught(function, *args):
@@ -110,3 +110,11 @@ def test_one_line(error, line):
 
 def test_printable():
     assert printable("größe |\r\n\x00") == r"größe |\r\n\x00"
+
+
+def test_a_command_ends_with_its_status_or_that_of_its_error(capsys):
+    assert run(lambda: 3, "command") == 3
+    assert run(lambda: of_ours("raise ValueError('no such tile')")(0), "command") == 2
+    assert capsys.readouterr().err == "command: no such tile\n"
+    assert run(lambda: of_ours("return 1 / value")(0), "command") == 1
+    assert "Traceback" in capsys.readouterr().err

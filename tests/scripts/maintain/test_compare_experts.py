@@ -13,6 +13,7 @@ from PIL import Image
 import configs
 from armoe_jax.models import build_model
 from armoe_jax.restore import Restorer
+from armoe_jax.runtime.errors import UserError
 from armoe_jax.training import warm_start
 
 
@@ -131,5 +132,5 @@ def test_a_few_steps(compare, tmp_path, capsys):
     # A second call finds everything done; one of another protocol is refused.
     assert compare.main(words) == 0
     assert capsys.readouterr().out == first.out
-    with pytest.raises(SystemExit, match="results of another protocol"):
+    with pytest.raises(UserError, match="results of another protocol"):
         compare.main([*words, "train.loss=l1"])

@@ -12,6 +12,7 @@ from PIL import Image
 from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.experts import FRAMES
 from armoe_jax.models import build_model
+from armoe_jax.runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -74,5 +75,5 @@ def test_a_call(probe, tmp_path, capsys):
         best = max(gains[name][seed] for name in probe.EXPERTS)
         assert gains["windows"][seed] >= gains["images"][seed] >= max(best, 0)
     assert len(capsys.readouterr().out.splitlines()) == len(gains)
-    with pytest.raises(SystemExit, match="fewer than 5 images"):
+    with pytest.raises(UserError, match="fewer than 5 images"):
         probe.main([*words, "--images", "5"])
