@@ -17,13 +17,13 @@ from armoe_jax.models.blocks import has_shifted_windows, shift_schedule
 from armoe_jax.models.config import ARMoEConfig
 from armoe_jax.models.quality import KNOTS
 from armoe_jax.models.quality_estimator import BLOCK, WIDTH
+from armoe_jax.models.routing import HIDDEN
 
 RELEASED_EXPERTS = ("dct", "fft", "haar", "swt")
 
 _VECTOR = (0,)
 _MATRIX = (1, 0)
 _KERNEL = (2, 3, 1, 0)
-_GATE_WIDTHS = (256, 32)
 _TAIL_WIDTH = 64
 
 
@@ -127,7 +127,7 @@ def _moe(config: ARMoEConfig, name: str, path: str) -> Iterator[Rule]:
 
 
 def _gate(name: str, path: str, c: int, num_experts: int) -> Iterator[Rule]:
-    first, second = _GATE_WIDTHS
+    first, second = HIDDEN
     yield from _linear(f"{name}.0", f"{path}/dense0", c, first)
     yield from _batch_norm(f"{name}.2", f"{path}/norm0", first)
     yield from _linear(f"{name}.3", f"{path}/dense1", first, second)
