@@ -47,9 +47,9 @@ def read_image(path: str | Path) -> UInt8[np.ndarray, "h w c"]:
     picture = io.read_image(path)
     pixels = picture.pixels
     if pixels.dtype != np.uint8:
-        raise ValueError(f"{path} has 16 bits per sample; convert it to 8 bits")
+        raise ValueError(f"{path}: {pixels.dtype}, 16 bits per sample; convert it to 8 bits")
     if picture.alpha is not None and picture.alpha.min() < 255:
-        raise ValueError(f"{path} has transparent pixels; blend it with a background")
+        raise ValueError(f"{path}: has transparent pixels; blend it with a background")
     return pixels[..., None] if pixels.ndim == 2 else pixels
 
 

@@ -235,7 +235,9 @@ class _FilePair:
     @functools.cached_property
     def gt(self) -> Any:
         """The original."""
-        return _pixels(self.gt_path)
+        from input_pipeline.image_files import read_image
+
+        return read_image(self.gt_path)
 
     @property
     def pixels_read(self) -> int:
@@ -248,12 +250,13 @@ class _FilePair:
         """The coded image, from its file or made from the original, and how it was coded."""
         from armoe_jax.images.jpeg import JpegCoding, encode_jpeg, read_jpeg_coding
         from armoe_jax.images.jpeg_history import find_first_coding
+        from input_pipeline.image_files import read_image
 
         if self.lq_path is None:
             assert self.jpeg is not None
             quality, subsampling = self.jpeg
             return encode_jpeg(self.gt, quality=quality, subsampling=subsampling, exact=True)
-        pixels, coding = _pixels(self.lq_path), None
+        pixels, coding = read_image(self.lq_path), None
         if not self.codings:
             return pixels, None
         if model_for_image(self.lq_path) == JPEG_MODEL:
@@ -283,15 +286,3 @@ def _pairs(
             pair = _FilePair(gt.stem, gt, lq, jpeg, codings)
             yield pair
             progress.advance(pixels=pair.pixels_read)
-
-
-def _pixels(path: Path) -> Any:
-    """Returns an opaque 8-bit image, (H, W, C)."""
-    from armoe_jax.images.io import read_image
-
-    picture = read_image(path)
-    if picture.pixels.dtype.name != "uint8":
-        raise ValueError(f"{path}: {picture.pixels.dtype}; figures are for 8 bits")
-    if picture.alpha is not None:
-        raise ValueError(f"{path}: has transparency; figures are for opaque images")
-    return picture.pixels[..., None] if picture.pixels.ndim == 2 else picture.pixels

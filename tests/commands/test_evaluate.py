@@ -5,10 +5,11 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from PIL import Image
 
 from armoe_jax.cli import main
-from armoe_jax.images.io import read_image, write_image
+from armoe_jax.images.io import Picture, read_image, write_image
 from armoe_jax.metrics import psnr, psnr_b
 
 
@@ -170,3 +171,15 @@ class TestEvaluateOnTheFly:
         assert "--lq --jpeg-quality is required" in capsys.readouterr().err
         assert self.evaluate(*both, "--expert-usage", "--tile", 64) == 2
         assert "leave --tile and --gate out" in capsys.readouterr().err
+
+
+def test_an_opaque_alpha_channel_is_dropped_as_in_training(tmp_path, checkpoint):
+    opaque = np.full((12, 16), 255, np.uint8)
+    write_image(tmp_path / "gt" / "a.png", Picture(picture(), alpha=opaque))
+    write_image(tmp_path / "lq" / "a.png", picture() // 2)
+    report = tmp_path / "report.json"
+    arguments = ["--gt", tmp_path / "gt", "--lq", tmp_path / "lq", "--checkpoint", checkpoint]
+    assert main(["evaluate", *map(str, arguments), "--json", str(report)]) == 0
+    assert json.loads(report.read_text())["lq_psnr_y"] == pytest.approx(
+        psnr(picture() // 2, picture())
+    )
