@@ -1,4 +1,6 @@
-"""Small blind networks for many qualities, as they come with the package: hours on two cores.
+"""Small blind networks for many qualities, as came with the package before: hours on two cores.
+
+Those in the box now are of `configs/armoe_w.py`.
 
 Each is trained in several runs, one from the other, in the order of RUNS. Those for JPEG:
 

@@ -1,4 +1,4 @@
-"""Two small networks for tests, and random weights for these and others."""
+"""Small networks for tests: released, windowed, for JPEG; and random weights for any."""
 
 import dataclasses
 from typing import Any

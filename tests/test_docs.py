@@ -17,6 +17,8 @@ PACKAGES = ("armoe_jax", "configs", "input_pipeline", "scripts", "tests")
 GUIDES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "scripts" / "maintain" / "gpu" / "README.md",
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("armoe_jax/weights/*.md")),
 ]

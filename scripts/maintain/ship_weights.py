@@ -1,6 +1,6 @@
 r"""Weights that come with the package: writes them from a training run, and checks them.
 
-python scripts/maintain/ship_weights.py write WORKDIR NAME --config configs/car_small.py:vvc \
+python scripts/maintain/ship_weights.py write WORKDIR NAME --config configs/armoe_w.py:vvc \
     --place DATA=DIR
 python scripts/maintain/ship_weights.py card NAME results/*.json
 python scripts/maintain/ship_weights.py repeat NAME --place DATA=DIR
