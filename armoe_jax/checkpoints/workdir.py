@@ -18,6 +18,7 @@ from absl import logging
 
 from armoe_jax.checkpoints import arrays
 from armoe_jax.models.build import AnyConfig, config_from_dict
+from armoe_jax.runtime.errors import kind_and_line
 from armoe_jax.runtime.files import write_atomically
 
 PyTree = Any
@@ -26,6 +27,7 @@ Meta = dict[str, Any]
 FOLDER = "checkpoints"
 BEST_METRIC = "psnr_y"
 _ARRAY_ITEMS = ("model", "ema", "training")
+_MAX_LINE = 300
 _KEYS = ("auto", "params", "params_ema")
 
 
@@ -74,7 +76,7 @@ def load_workdir(path: str | Path, key: str = "auto") -> tuple[AnyConfig, dict[s
                     "the checkpoint of step %d in %s is damaged and is not used: %s",
                     step,
                     folder,
-                    one_line(error),
+                    describe_error(error),
                 )
     raise ValueError(f"all checkpoints in {folder} are damaged")
 
@@ -120,13 +122,13 @@ def check_fingerprints(items: Mapping[str, PyTree], meta: Meta) -> None:
             raise ValueError(f"the arrays of its part {name!r} are not those that were saved")
 
 
-def one_line(error: Exception | None) -> str:
-    """Returns the kind of an error and the first line of its text."""
-    if error is None:
-        return "another process could not read it"
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    text = lines[0].strip() if lines else ""
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
+def describe_error(error: Exception | None) -> str:
+    """Returns the kind of an error and its message in one line, cut where Orbax lists whole trees.
+
+    Args:
+        error: What was raised; None if another process of the run raised it.
+    """
+    return kind_and_line(error)[:_MAX_LINE] if error else "another process could not read it"
 
 
 def _by_preference(manager: ocp.CheckpointManager) -> Iterator[int]:

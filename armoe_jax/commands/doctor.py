@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+from armoe_jax.runtime.errors import kind_and_line
+
 HELP = "Print versions, devices, ffmpeg's encoders, weights and cache folders, for bug reports."
 
 PACKAGES = (
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
                 sys.stdout.write(f"  {name:<21}{text}\n")
         except Exception as error:  # a broken installation is what this command is for
             failed = True
-            sys.stdout.write(f"  FAILED: {type(error).__name__}: {' '.join(str(error).split())}\n")
+            sys.stdout.write(f"  FAILED: {kind_and_line(error)}\n")
         sys.stdout.flush()
     return int(failed)
 

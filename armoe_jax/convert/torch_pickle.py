@@ -25,7 +25,7 @@ from armoe_jax.convert.torch_records import (
     StorageType,
     quote,
 )
-from armoe_jax.runtime.errors import one_line
+from armoe_jax.runtime.errors import kind_and_line
 
 MAX_PICKLE_BYTES = 64 * 2**20
 """Longest pickle that is read; that of the full network with its buffers has 0.5 MB."""
@@ -75,7 +75,7 @@ def _opcodes(stream: io.BytesIO | mmap.mmap) -> Iterator[tuple[str, Any]]:
     except RefusedError:
         raise
     except Exception as error:
-        why = f"{type(error).__name__}: {one_line(error)}"
+        why = kind_and_line(error)
         raise ValueError(f"its pickle is damaged or truncated ({why})") from error
 
 

@@ -80,6 +80,12 @@ def one_line(error: BaseException) -> str:
     return printable(" ".join(str(message).split())) or type(error).__name__
 
 
+def kind_and_line(error: BaseException) -> str:
+    """Returns an exception's kind and its message in one line; the kind alone without a message."""
+    kind, line = type(error).__name__, one_line(error)
+    return kind if line == kind else f"{kind}: {line}"
+
+
 def printable(text: str) -> str:
     r"""Returns a text, such as a file's name, with escapes (`\x1b`) for what cannot be shown.
 

@@ -24,7 +24,7 @@ from armoe_jax.checkpoints.workdir import (
     Meta,
     check_fingerprints,
     complete_steps,
-    one_line,
+    describe_error,
     open_manager,
     read_meta,
     validation_psnr,
@@ -249,13 +249,15 @@ class Checkpointer:
             return
         raise OSError(
             f"the checkpoint of step {step} in {self._workdir / FOLDER} cannot be read at present "
-            f"({one_line(error)}); it stays where it is: run the same command again when the disk "
-            "and its permissions are in order"
+            f"({describe_error(error)}); it stays where it is: run the same command again when the "
+            "disk and its permissions are in order"
         ) from error
 
     def _set_aside(self, step: int, problem: Exception | None) -> None:
         logging.error(
-            "the checkpoint of step %d is damaged and is not used: %s", step, one_line(problem)
+            "the checkpoint of step %d is damaged and is not used: %s",
+            step,
+            describe_error(problem),
         )
         if jax.process_index() == 0:
             _move_aside(self._workdir, step)
@@ -269,7 +271,7 @@ class Checkpointer:
             f"the checkpoints of steps {complete} are intact" if complete else "there is no older"
         )
         return OSError(
-            f"could not {what} a checkpoint in {self._workdir / FOLDER}: {one_line(error)}; "
+            f"could not {what} a checkpoint in {self._workdir / FOLDER}: {describe_error(error)}; "
             f"{kept}; free some space or check the folder, then run the same command again to "
             "continue"
         )

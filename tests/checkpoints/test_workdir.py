@@ -88,11 +88,11 @@ def test_a_checkpoint_that_lost_a_part_is_skipped(tmp_path, part, caplog):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        (ValueError("\n  first\nsecond"), "ValueError: first"),
+        (ValueError("\n  first\nsecond"), "ValueError: first second"),
         (OSError(), "OSError"),
-        (KeyError("x" * 400), f"KeyError: '{'x' * 299}"),
+        (KeyError("x" * 400), f"KeyError: {'x' * 290}"),
         (None, "another process could not read it"),
     ],
 )
 def test_one_line_of_an_error(error, line):
-    assert workdir.one_line(error) == line
+    assert workdir.describe_error(error) == line
