@@ -7,9 +7,11 @@ import math
 
 import numpy as np
 
+from armoe_jax.ops.luma import LUMA
+
 PEAK = 255.0
 
-LUMA_WEIGHTS = (65.481, 128.553, 24.966)
+LUMA_WEIGHTS = tuple(219 * weight for weight in LUMA)
 """Weights of R, G, B in [0, 1] for limited-range BT.601 luma; the offset is 16."""
 
 LUMA_OFFSET = 16.0

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from armoe_jax.models.layers import Conv
-from armoe_jax.ops.color import LUMA, to_planes
+from armoe_jax.ops.color import to_planes
+from armoe_jax.ops.luma import LUMA
 from armoe_jax.ops.transforms import dct_basis
 
 BLOCK = 8

@@ -1,1 +1,1 @@
-"""Pure functions on arrays. Import the modules themselves: `resize` needs no JAX, the others do."""
+"""Pure functions on arrays. Import the modules themselves: `luma` and `resize` need no JAX."""

@@ -4,8 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in the luma. Source: ITU-R BT.601."""
+from armoe_jax.ops.luma import LUMA
 
 BLUE_SPAN, RED_SPAN = 2 * (1 - LUMA[2]), 2 * (1 - LUMA[0])
 """What blue (red) minus luma is divided by: Cb (Cr) of colours in [0, 1] is within half of 1."""

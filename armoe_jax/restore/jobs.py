@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from armoe_jax.images.jpeg import JpegCoding
-from armoe_jax.ops.color import LUMA
+from armoe_jax.ops.luma import LUMA
 from armoe_jax.ops.tiling import TilePlan
 from armoe_jax.restore.canvas import Canvas, to_unit
 

@@ -24,10 +24,11 @@ import numpy as np
 from jaxtyping import Float, UInt16
 from numpy.typing import NDArray
 
+from armoe_jax.ops.luma import LUMA
 from armoe_jax.video.yuv import Planes, YuvFormat
 
 LUMA_WEIGHTS = {
-    "bt601": (0.299, 0.114),
+    "bt601": (LUMA[0], LUMA[2]),
     "bt709": (0.2126, 0.0722),
     "bt2020": (0.2627, 0.0593),
     "fcc": (0.30, 0.11),
