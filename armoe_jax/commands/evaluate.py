@@ -248,21 +248,17 @@ class _FilePair:
     @functools.cached_property
     def _coded(self) -> tuple[Any, Any]:
         """The coded image, from its file or made from the original, and how it was coded."""
-        from armoe_jax.images.jpeg import JpegCoding, encode_jpeg, read_jpeg_coding
-        from armoe_jax.images.jpeg_history import find_first_coding
+        from armoe_jax.images.jpeg import encode_jpeg
+        from armoe_jax.images.jpeg_history import find_codings
         from input_pipeline.image_files import read_image
 
         if self.lq_path is None:
             assert self.jpeg is not None
             quality, subsampling = self.jpeg
             return encode_jpeg(self.gt, quality=quality, subsampling=subsampling, exact=True)
-        pixels, coding = read_image(self.lq_path), None
-        if not self.codings:
-            return pixels, None
-        if model_for_image(self.lq_path) == JPEG_MODEL:
-            read = read_jpeg_coding(self.lq_path)
-            coding = read if isinstance(read, JpegCoding) else None
-        return pixels, find_first_coding(pixels, coding) or coding
+        pixels = read_image(self.lq_path)
+        coding = find_codings(self.lq_path, pixels).believed if self.codings else None
+        return pixels, coding
 
     @property
     def lq(self) -> Any:

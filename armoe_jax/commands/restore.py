@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from armoe_jax.checkpoints.shipped import JPEG_MODEL, model_for_codec, model_for_image
+from armoe_jax.checkpoints.shipped import model_for_codec, model_for_image
 from armoe_jax.commands.options import (
     Restorers,
     add_model_arguments,
@@ -272,23 +272,20 @@ def coding_of(source: Path, pixels: "np.ndarray", restorer: "Restorer") -> "Jpeg
     """
     from absl import logging
 
-    from armoe_jax.images.jpeg import JpegCoding, JpegNote, read_jpeg_coding
-    from armoe_jax.images.jpeg_history import find_first_coding
+    from armoe_jax.images.jpeg import JpegCoding
+    from armoe_jax.images.jpeg_history import find_codings
 
     if not restorer.config.interval_head:
         return None
-    read: JpegCoding | JpegNote = JpegNote("it is no JPEG and shows no trace of one")
-    if model_for_image(source) == JPEG_MODEL:
-        read = read_jpeg_coding(source)
-    coding = read if isinstance(read, JpegCoding) else None
-    if coding is not None:
-        logging.info("%s: %s", source.name, coding.describe())
-    first = find_first_coding(pixels, coding)
-    if first is not None:
-        logging.info("%s: its pixels show a coding at %s", source.name, first.describe())
-    elif coding is None:
-        logging.info("%s: restored by its pixels alone, since %s", source.name, read)
-    return first or coding
+    found = find_codings(source, pixels)
+    if isinstance(found.file, JpegCoding):
+        logging.info("%s: %s", source.name, found.file.describe())
+    if found.first is not None:
+        logging.info("%s: its pixels show a coding at %s", source.name, found.first.describe())
+    elif found.believed is None:
+        reason = f"{found.file}, and they show no trace of a coding"
+        logging.info("%s: restored by its pixels alone, since %s", source.name, reason)
+    return found.believed
 
 
 def _restore_opened(

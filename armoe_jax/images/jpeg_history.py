@@ -12,10 +12,12 @@ images (2006), who search one grid by likelihood; the measure of phases is simpl
 """
 
 import functools
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from armoe_jax.images.jpeg import JpegCoding, libjpeg_tables
+from armoe_jax.images.jpeg import JpegCoding, JpegNote, libjpeg_tables, read_jpeg_coding
 from armoe_jax.images.jpeg_coefficients import DCT, to_blocks
 from armoe_jax.metrics.image import LUMA_WEIGHTS
 
@@ -59,6 +61,39 @@ _STEPS = np.arange(1, 256)
 _LAST_NEAR = (_STEPS / 4 / _BIN).astype(int)  # last bin within a quarter of each step
 _FREQUENCIES = np.array(sorted(range(64), key=lambda f: (f // 8 + f % 8, f))[:24])
 _LUMA = (np.array(LUMA_WEIGHTS) / sum(LUMA_WEIGHTS)).astype(np.float32)  # of full range
+
+
+class FoundCodings(NamedTuple):
+    """How an image was coded as JPEG, by all there is to know.
+
+    Attributes:
+        file: What its file tells, or why it tells nothing.
+        first: What its pixels tell of a coding before that, or None.
+    """
+
+    file: JpegCoding | JpegNote
+    first: JpegCoding | None
+
+    @property
+    def believed(self) -> JpegCoding | None:
+        """The first, coarser coding if pixels show one, else the file's, else None."""
+        return self.first or (self.file if isinstance(self.file, JpegCoding) else None)
+
+
+def find_codings(source: str | Path | bytes, image: np.ndarray) -> FoundCodings:
+    """Finds how an image was coded, by its file and by its pixels.
+
+    Args:
+        source: Its file, or the content; of any format.
+        image: Its pixels as `read_image` returns them; see `find_first_coding`.
+
+    Raises:
+        OSError: If the file cannot be opened.
+    """
+    file = read_jpeg_coding(source)
+    return FoundCodings(
+        file, find_first_coding(image, file if isinstance(file, JpegCoding) else None)
+    )
 
 
 def find_first_coding(image: np.ndarray, coding: JpegCoding | None = None) -> JpegCoding | None:

@@ -23,8 +23,8 @@ from PIL import Image
 
 from armoe_jax import load_pretrained, psnr
 from armoe_jax.images.files import find_images
-from armoe_jax.images.jpeg import JpegCoding, JpegNote, read_jpeg_coding
-from armoe_jax.images.jpeg_history import find_first_coding
+from armoe_jax.images.jpeg import JpegCoding, read_jpeg_coding
+from armoe_jax.images.jpeg_history import find_codings, find_first_coding
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime import errors
 
@@ -82,7 +82,7 @@ def _gains(
         for name, restorer in restorers.items():
             known = None if name in ("told", "pixels") else coding
             if name == "found":
-                known = find_first_coding(lq, coding) or coding
+                known = find_codings(file, lq).believed
             restored = restorer(lq, coding=known)
             gains[name].append(psnr(restored, shown, y_only=shown.ndim == 3) - inputs[-1])
     figures: dict[str, object] = {"input": round(float(np.mean(inputs)), 3)}
@@ -124,7 +124,7 @@ def _open(file: bytes) -> tuple[np.ndarray, JpegCoding | None]:
 
     with Image.open(io.BytesIO(file)) as picture:
         pixels = np.asarray(ImageOps.exif_transpose(picture))
-    coding = read_jpeg_coding(file) if file[:2] == b"\xff\xd8" else JpegNote("not a JPEG")
+    coding = read_jpeg_coding(file)
     return pixels, coding if isinstance(coding, JpegCoding) else None
 
 

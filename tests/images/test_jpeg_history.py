@@ -7,8 +7,8 @@ import pytest
 from PIL import Image, ImageDraw
 from skimage.data import chelsea, coffee
 
-from armoe_jax.images.jpeg import JpegCoding, encode_jpeg, read_jpeg_coding
-from armoe_jax.images.jpeg_history import find_first_coding
+from armoe_jax.images.jpeg import JpegCoding, JpegNote, encode_jpeg, read_jpeg_coding
+from armoe_jax.images.jpeg_history import find_codings, find_first_coding
 
 
 def photograph(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -152,3 +152,32 @@ def test_a_drawing_saved_as_jpeg_and_png_is_recognised():
     found = find_first_coding(jpeg(drawing(), 60)[0])
     assert found is not None
     assert (found.quality, found.offset) == (60, (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("saved", "by_file", "by_pixels"),
+    [
+        ({"format": "JPEG", "quality": 75}, 75, None),  # nothing was coded before
+        ({"format": "PNG"}, None, 30),
+        ({"format": "JPEG", "quality": 95}, 95, 30),  # what is coarser is believed
+    ],
+)
+def test_codings_by_file_and_pixels(saved, by_file, by_pixels):
+    original = photograph(128, 144)
+    pixels = original if by_pixels is None else jpeg(original, by_pixels)[0]
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, **saved)
+    found = find_codings(buffer.getvalue(), np.asarray(Image.open(buffer)))
+    if isinstance(found.file, JpegNote):
+        assert (by_file, str(found.file)) == (None, "it is not a JPEG")
+    else:
+        assert found.file.quality == by_file
+    assert (found.first and found.first.quality) == by_pixels
+    assert found.believed is not None
+    assert found.believed.quality == (by_pixels or by_file)
+
+
+def test_nothing_is_believed_of_what_was_never_coded():
+    buffer = io.BytesIO()
+    Image.fromarray(photograph(128, 144)).save(buffer, "PNG")
+    assert find_codings(buffer.getvalue(), photograph(128, 144)).believed is None
