@@ -18,6 +18,7 @@ from flax import traverse_util
 
 from armoe_jax.benchmark.flops import TRAINING_FACTOR, useful_flops
 from armoe_jax.benchmark.machine import peak_memory_bytes, reset_peak_memory
+from armoe_jax.benchmark.rows import Case
 from armoe_jax.convert import rules_of
 from armoe_jax.convert.rules import variable_shapes
 from armoe_jax.models import AnyConfig, Network
@@ -33,43 +34,6 @@ from armoe_jax.training.step import lower_train_step, make_train_step, metrics_s
 
 MATMUL_SIZE = 2048
 """Side of the matrices whose product is the yardstick."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """What is measured; two rows of reports with equal cases may be compared.
-
-    Attributes:
-        model: Name of the network.
-        mode: "infer" or "train".
-        height: Rows of the input.
-        width: Columns of the input.
-        batch: Images at a time.
-        dtype: Precision of matrix operands.
-        scan: Whether blocks are scanned.
-        dispatch: How training serves experts; None for inference.
-        remat: Whether the backward pass recomputes whole blocks; None for inference.
-        devices: Devices that the batch of a training step is split over; None for inference.
-        fsdp: Whether the state is split over them, too; None for inference.
-        expert: Name of the expert that all blocks are forced to, if any.
-        tile: How a `Restorer` cuts images; None to run the network on arrays, without one.
-        overlap: Pixels that its tiles share; None without one.
-    """
-
-    model: str
-    mode: str
-    height: int
-    width: int
-    batch: int
-    dtype: str = "float32"
-    scan: bool = True
-    dispatch: str | None = None
-    remat: bool | None = None
-    devices: int | None = None
-    fsdp: bool | None = None
-    expert: str | None = None
-    tile: str | int | None = None
-    overlap: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""Reports of benchmarks: printed rows, JSON files, and ratios between two of them."""
+"""Reports of benchmarks: cases, printed rows, JSON files, and ratios between two of them."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,10 +10,50 @@ from armoe_jax.runtime.files import write_atomically
 
 Row = Mapping[str, Any]
 
-KEY = ("model", "mode", "height", "width", "batch")
-"""Every row has these."""
 
-FURTHER_KEY = ("dtype", "scan", "dispatch", "remat", "devices", "fsdp", "expert", "tile", "overlap")
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is measured; two rows of reports with equal cases may be compared.
+
+    Attributes:
+        model: Name of the network.
+        mode: "infer" or "train".
+        height: Rows of the input.
+        width: Columns of the input.
+        batch: Images at a time.
+        dtype: Precision of matrix operands.
+        scan: Whether blocks are scanned.
+        dispatch: How training serves experts; None for inference.
+        remat: Whether the backward pass recomputes whole blocks; None for inference.
+        devices: Devices that the batch of a training step is split over; None for inference.
+        fsdp: Whether the state is split over them, too; None for inference.
+        expert: Name of the expert that all blocks are forced to, if any.
+        tile: How a `Restorer` cuts images; None to run the network on arrays, without one.
+        overlap: Pixels that its tiles share; None without one.
+    """
+
+    model: str
+    mode: str
+    height: int
+    width: int
+    batch: int
+    dtype: str = "float32"
+    scan: bool = True
+    dispatch: str | None = None
+    remat: bool | None = None
+    devices: int | None = None
+    fsdp: bool | None = None
+    expert: str | None = None
+    tile: str | int | None = None
+    overlap: int | None = None
+
+
+KEY = tuple(
+    field.name for field in dataclasses.fields(Case) if field.default is dataclasses.MISSING
+)
+"""What a case must state: every row has these."""
+
+FURTHER_KEY = tuple(field.name for field in dataclasses.fields(Case) if field.name not in KEY)
 """A row may have these; where both rows do, they must agree."""
 
 RATIOS = {

@@ -205,7 +205,7 @@ def _model(args: argparse.Namespace, config: Any) -> Any:
 
 def _cases(args: argparse.Namespace, config: Any, model: Any) -> list[Any]:
     """Returns one case for each size, defaults filled in."""
-    from armoe_jax.benchmark.measure import Case
+    from armoe_jax.benchmark.rows import Case
 
     training = args.mode == "train"
     if training:
