@@ -12,6 +12,7 @@ from clu import parameter_overview, platform
 
 from armoe_jax.evaluation.record import Evaluation
 from armoe_jax.models.stacking import unstack_blocks
+from armoe_jax.runtime.files import write_atomically
 from armoe_jax.runtime.locks import locked
 from armoe_jax.runtime.progress import Progress
 from armoe_jax.training import setup, sharding
@@ -169,7 +170,7 @@ def _record_start(parts: Parts, workdir: Path, state: TrainState, start: int) ->
         overview = parameter_overview.get_parameter_overview(
             unstack_blocks(parts.like.params), include_stats=False
         )
-        (workdir / "parameters.txt").write_text(overview + "\n")
+        write_atomically(workdir / "parameters.txt", overview + "\n")
     count = parameter_overview.count_parameters(state.params)
     summary = sharding.summarize(state, jax.tree.map(lambda x: x.sharding, parts.like))
     logging.info("%d parameters; state of the run: %s", count, summary)

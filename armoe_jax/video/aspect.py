@@ -5,7 +5,6 @@ goes lost where the coded pictures do not state it either (VP9, AV1), unless the
 copies the file with the shape stated.
 """
 
-import os
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import imageio_ffmpeg
 from av.error import FFmpegError
 
-from armoe_jax.runtime.files import temporary_name
+from armoe_jax.runtime.files import written_beside
 from armoe_jax.video.muxer import Muxer
 from armoe_jax.video.pyav import as_fraction, open_container
 
@@ -44,13 +43,8 @@ def keep_pixel_aspect(path: Path, muxer: Muxer, aspect: Fraction | None) -> list
 
 
 def _copy_with_aspect(path: Path, muxer: Muxer, display: Fraction) -> None:
-    copy = temporary_name(path)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-loglevel", "error", "-y"]
     command += ["-i", str(path), "-map", "0", "-c", "copy", "-copyts"]
     command += ["-avoid_negative_ts", "disabled", "-aspect", str(display).replace("/", ":")]
-    command += ["-f", muxer.name, str(copy)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-        os.replace(copy, path)
-    finally:
-        copy.unlink(missing_ok=True)
+    with written_beside(path) as copy:
+        subprocess.run([*command, "-f", muxer.name, str(copy)], check=True, capture_output=True)

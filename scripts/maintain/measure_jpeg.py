@@ -27,6 +27,7 @@ from armoe_jax.images.jpeg import JpegCoding, read_jpeg_coding
 from armoe_jax.images.jpeg_history import find_codings, find_first_coding
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime import errors
+from armoe_jax.runtime.files import write_atomically
 
 OUTPUTS = (90, 95, 98, 99, 100)
 
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     rows.append({"kind": "never coded"} | _changes(originals, blind))
     _say(rows[-1])
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_atomically(args.json, json.dumps(rows, indent=1) + "\n")
     return 0
 
 
