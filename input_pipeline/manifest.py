@@ -8,7 +8,6 @@ of many) needs no common journal, and a build that was killed continues from wha
 import contextlib
 import dataclasses
 import hashlib
-import json
 import reprlib
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,8 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from armoe_jax.runtime.files import write_atomically
-from armoe_jax.runtime.json_files import is_integer, is_number, read_json
+from armoe_jax.runtime.json_files import is_integer, is_number, read_json, write_json
 from input_pipeline.codecs import CODECS, CodecOptions, get_codec
 
 MANIFEST = "manifest.json"
@@ -171,7 +169,7 @@ def start(tree: Tree) -> dict[str, Record]:
     if stored_header.is_file() and stored_header.stat().st_size:
         _refuse_other_settings(tree.folder, read_json(stored_header), header)
     else:
-        write_atomically(stored_header, _to_json(header))
+        _write(stored_header, header)
     return {**finished, **read_records(tree)}
 
 
@@ -191,18 +189,18 @@ def read_records(tree: Tree) -> dict[str, Record]:
 
 def add_record(tree: Tree, record: Record) -> None:
     """Notes that an image is finished; its files must be in place."""
-    write_atomically(tree.records / f"{record['name']}.json", _to_json(record))
+    _write(tree.records / f"{record['name']}.json", record)
 
 
 def finish(tree: Tree, records: list[Record]) -> None:
     """Writes the manifest and removes the single records."""
     manifest = {**tree.header(), "images": sorted(records, key=lambda record: record["name"])}
-    write_atomically(tree.folder / MANIFEST, _to_json(manifest))
+    _write(tree.folder / MANIFEST, manifest)
     shutil.rmtree(tree.records, ignore_errors=True)
 
 
-def _to_json(value: dict[str, Any]) -> str:
-    return json.dumps(value, indent=1, sort_keys=True) + "\n"
+def _write(path: Path, value: dict[str, Any]) -> None:
+    write_json(path, value, indent=1, sort_keys=True)
 
 
 def _refuse_other_settings(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -1,12 +1,11 @@
 """Reports of benchmarks: cases, printed rows, JSON files, and ratios between two of them."""
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.runtime.files import write_atomically
+from armoe_jax.runtime.json_files import parse_json, write_json
 
 Row = Mapping[str, Any]
 
@@ -114,7 +113,7 @@ def format_row(row: Row) -> str:
 
 def write_report(path: str | Path, report: Mapping[str, Any]) -> None:
     """Writes a report as JSON; the file is there whole or not at all."""
-    write_atomically(path, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    write_json(path, report)
 
 
 def read_report(path: str | Path) -> list[Row]:
@@ -125,7 +124,7 @@ def read_report(path: str | Path) -> list[Row]:
         ValueError: It is not a report.
     """
     try:
-        rows = json.loads(Path(path).read_text())["rows"]
+        rows = parse_json(Path(path).read_text(encoding="utf-8"))["rows"]
         for row in rows:
             missing = [name for name in (*KEY, "seconds") if name not in row]
             if missing:

@@ -1,6 +1,5 @@
 """The demonstration: shipped weights on photographs inside an installed package, with pictures."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from armoe_jax.images.io import read_image, write_image
 from armoe_jax.images.jpeg import JpegCoding, read_jpeg_coding
 from armoe_jax.restore.restorer import Restorer
 from armoe_jax.runtime.files import write_atomically
+from armoe_jax.runtime.json_files import write_json
 from input_pipeline import pipeline
 from input_pipeline.codecs.jpeg import encode_jpeg
 from input_pipeline.embedded import embedded_images
@@ -107,8 +107,7 @@ def restore_photographs(
         before, after = image.figures["lq_psnr_y"], image.figures["psnr_y"]
         tell(f"{pair.name}: {_decibels(before)} coded, {_decibels(after)} restored")
     evaluation = Evaluation(tuple(images), coding=CODINGS[model])
-    record = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
-    write_atomically(folder / RECORD_NAME, record + "\n")
+    write_json(folder / RECORD_NAME, evaluation.to_dict())
     return evaluation
 
 

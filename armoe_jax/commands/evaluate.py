@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -125,11 +124,11 @@ def _report(evaluation: "Evaluation", args: argparse.Namespace, figures: Sequenc
     """Prints the tables and writes the files that are asked for."""
     from armoe_jax.evaluation.tables import image_table, summary_table, to_csv
     from armoe_jax.runtime.files import write_atomically
+    from armoe_jax.runtime.json_files import write_json
 
     summary = summary_table(evaluation)
     if args.json:
-        text = json.dumps(evaluation.to_dict(), indent=2, allow_nan=False)
-        write_atomically(args.json, text + "\n")
+        write_json(args.json, evaluation.to_dict())
     if args.csv:
         write_atomically(args.csv, to_csv(evaluation))
     if args.markdown:

@@ -1,7 +1,6 @@
 """The part of `armoe-jax evaluate` for sequences of YUV pictures, .y4m and .yuv."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         sequence_table,
     )
     from armoe_jax.runtime.files import write_atomically
+    from armoe_jax.runtime.json_files import write_json
     from armoe_jax.runtime.progress import Progress
 
     for name in _FOR_IMAGES:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         record = evaluate_sequences(restore, pairs, options)
     table = sequence_table(record)
     if args.json:
-        write_atomically(args.json, json.dumps(record, indent=2, allow_nan=False) + "\n")
+        write_json(args.json, record)
     if args.markdown:
         write_atomically(args.markdown, f"{table}\n")
     sys.stdout.write(f"{table}\n")

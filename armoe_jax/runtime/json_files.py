@@ -1,12 +1,25 @@
-"""Reads JSON that others may have written: whatever is wrong with it is one kind of error."""
+"""JSON files: written whole, and read as others may have written them, with one kind of error."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+from armoe_jax.runtime.files import write_atomically
+
 MAX_DEPTH = 100
 """Most lists and objects within each other; deeper ones could not be written again."""
 _HUGE = 1e300
+
+
+def write_json(path: str | Path, value: Any, *, indent: int = 2, sort_keys: bool = False) -> None:
+    """Writes a value as JSON; the file is there whole or not at all. Makes missing folders.
+
+    Raises:
+        ValueError: A number is not finite, for which JSON has no word.
+        OSError: The file cannot be written.
+    """
+    text = json.dumps(value, indent=indent, sort_keys=sort_keys, allow_nan=False)
+    write_atomically(path, text + "\n")
 
 
 def read_json(path: str | Path) -> Any:

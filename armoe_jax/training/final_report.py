@@ -15,7 +15,7 @@ from armoe_jax.evaluation.record import Evaluation
 from armoe_jax.evaluation.tables import BASELINE, image_table
 from armoe_jax.images.io import write_image
 from armoe_jax.restore import Restorer
-from armoe_jax.training.run_info import write_json
+from armoe_jax.runtime.json_files import write_json
 from armoe_jax.training.validation import Sample, parse_tile, show_samples
 from input_pipeline import pipeline
 from input_pipeline.example import Batch

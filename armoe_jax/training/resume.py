@@ -7,8 +7,7 @@ from typing import Any
 from absl import logging
 
 from armoe_jax.models import Network
-from armoe_jax.runtime.json_files import read_json
-from armoe_jax.training.run_info import write_json
+from armoe_jax.runtime.json_files import read_json, write_json
 
 TRAINING_SET_FILE = "training_set.json"
 _SHOWN_NAMES = 5

@@ -1,7 +1,6 @@
 """Writes beside a run what it was made with: configuration, versions, devices."""
 
 import importlib.metadata
-import json
 import os
 import platform
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 
 import jax
 
-from armoe_jax.runtime.files import write_atomically
+from armoe_jax.runtime.json_files import read_json, write_json
 
 CONFIG_FILE = "config.json"
 ENVIRONMENT_FILE = "environment.json"
@@ -44,7 +43,7 @@ def save_run_info(workdir: str | Path, config: Mapping[str, Any], *, step: int) 
     write_json(workdir / CONFIG_FILE, config)
     path = workdir / ENVIRONMENT_FILE
     try:
-        starts = json.loads(path.read_text())["starts"]
+        starts = read_json(path)["starts"]
     except (OSError, ValueError, KeyError, TypeError):
         starts = []
     write_json(path, {"starts": [*starts, {"step": step, **describe_environment()}]})
@@ -94,8 +93,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def write_json(path: str | Path, value: Any) -> None:
-    """Writes JSON beside the file and renames it into place."""
-    write_atomically(path, json.dumps(value, indent=2) + "\n")
