@@ -36,7 +36,6 @@ from input_pipeline.manifest import Record, Tree
 from input_pipeline.workers import end_with_parent
 
 LOCK = ".lock"
-HALVE = ("none", "jpeg", "all")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,11 +80,6 @@ class JPEGDegradation:
         return *code_as_jpeg(image, quality, subsampling), quality
 
 
-def jpeg_round_trip(image: Image, quality: int, subsampling: str) -> Image:
-    """Returns an image, gray or RGB, after JPEG coding."""
-    return code_as_jpeg(image, quality, subsampling)[0]
-
-
 def code_as_jpeg(
     image: Image, quality: int, subsampling: str
 ) -> tuple[Image, Float32[np.ndarray, " f"]]:

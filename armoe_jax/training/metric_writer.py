@@ -20,8 +20,6 @@ from armoe_jax.runtime.files import write_atomically
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 VALIDATION_PREFIX = "eval/"
-TIMING_FIELDS = ("images_per_second", "seconds_per_step", "elapsed_seconds")
-"""Fields that differ between two equal runs; everything else in the file is reproducible."""
 
 Number = float | int | np.number | None
 

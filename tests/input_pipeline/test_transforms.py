@@ -10,8 +10,8 @@ from input_pipeline.example import Example
 from input_pipeline.transforms import (
     JPEGDegradation,
     RandomPatches,
+    code_as_jpeg,
     collate,
-    jpeg_round_trip,
     random_corner,
     turn,
 )
@@ -114,7 +114,7 @@ def test_several_jpeg_patches_are_parts_of_one_coded_region(photo, on_grid):
     assert others == [(top + i // 3 * 16, left + i % 3 * 16) for i in range(1, 6)]
     if on_grid:
         region = image[top : top + 32, left : left + 48]
-        coded = jpeg_round_trip(region, patches["qp"][0], "4:2:0")
+        coded = code_as_jpeg(region, patches["qp"][0], "4:2:0")[0]
         for i, patch in enumerate(patches["lq"]):
             row, column = i // 3 * 16, i % 3 * 16
             np.testing.assert_array_equal(patch, coded[row : row + 16, column : column + 16])
@@ -144,13 +144,13 @@ def test_jpeg_on_the_fly_is_jpeg_of_the_region():
     patches = RandomPatches(
         size=16, augment=False, degradation=JPEGDegradation((50, 50), ("4:4:4",))
     )(Example(image, image), np.random.default_rng(0))
-    np.testing.assert_array_equal(patches["lq"][0], jpeg_round_trip(image, 50, "4:4:4"))
+    np.testing.assert_array_equal(patches["lq"][0], code_as_jpeg(image, 50, "4:4:4")[0])
     np.testing.assert_array_equal(patches["gt"][0], image)
 
 
 def test_jpeg_of_gray(photo):
     gray = photo[..., :1]
-    coded = jpeg_round_trip(gray, 40, "4:2:0")
+    coded, _ = code_as_jpeg(gray, 40, "4:2:0")
     assert coded.shape == gray.shape
     assert 0 < np.mean(np.abs(coded.astype(float) - gray)) < 10
 

@@ -12,7 +12,7 @@ from armoe_jax import load_pretrained, psnr
 from armoe_jax.checkpoints.shipped import JPEG_MODEL
 from input_pipeline.embedded import embedded_images
 from input_pipeline.image_files import read_image
-from input_pipeline.transforms import jpeg_round_trip
+from input_pipeline.transforms import code_as_jpeg
 
 QUALITIES = (10, 50, 90)
 LIMIT_DB = 0.01
@@ -25,7 +25,7 @@ def pairs():
     """Decoded photographs beside their originals, of coarse to fine coding."""
     originals = [read_image(path) for path in embedded_images("eval")]
     return [
-        (jpeg_round_trip(image, quality, "4:2:0"), image)
+        (code_as_jpeg(image, quality, "4:2:0")[0], image)
         for image in originals
         for quality in QUALITIES
     ]

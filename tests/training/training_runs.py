@@ -15,10 +15,12 @@ import networks
 import numpy as np
 from PIL import Image
 
-from armoe_jax.training.metric_writer import TIMING_FIELDS, read_metrics
+from armoe_jax.training.metric_writer import read_metrics
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 1800.0  # seconds; a bound against hanging, not an expectation
+TIMING_FIELDS = ("images_per_second", "seconds_per_step", "elapsed_seconds")
+"""Fields of metrics that differ between two equal runs; everything else is reproducible."""
 
 
 def write_pairs(folder: Path, num_train: int = 4, num_eval: int = 2) -> None:
