@@ -13,6 +13,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
+from armoe_jax.images.jpeg_header import is_jpeg
 from armoe_jax.metrics import psnr, ssim
 from armoe_jax.runtime.errors import one_line
 from armoe_jax.runtime.files import (
@@ -25,13 +26,7 @@ from armoe_jax.runtime.locks import locked
 from input_pipeline import manifest
 from input_pipeline.codecs import Codec, CodecOptions, get_codec
 from input_pipeline.codecs.base import RGB
-from input_pipeline.image_files import (
-    check_unique_stems,
-    encode_png,
-    halve,
-    is_jpeg,
-    read_rgb,
-)
+from input_pipeline.image_files import check_unique_stems, encode_png, halve, read_rgb
 from input_pipeline.manifest import Record, Tree
 from input_pipeline.workers import end_with_parent
 

@@ -71,12 +71,6 @@ def halve(image: UInt8[np.ndarray, "h w c"]) -> UInt8[np.ndarray, "h2 w2 c"]:
     return reduced[..., None] if gray else reduced
 
 
-def is_jpeg(path: str | Path) -> bool:
-    """Returns whether a file begins as a JPEG does."""
-    with open(path, "rb") as file:
-        return file.read(3) == b"\xff\xd8\xff"
-
-
 def encode_png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
     """Returns the PNG file of a gray or RGB image."""
     return encode_png_samples(image)

@@ -12,17 +12,13 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from armoe_jax.images.io import image_size
+from armoe_jax.images.jpeg_header import is_jpeg
 from armoe_jax.runtime.locks import locked
 from input_pipeline.build import build
 from input_pipeline.codecs import CODEC_IDS
 from input_pipeline.embedded import embedded_images
 from input_pipeline.example import Example
-from input_pipeline.image_files import (
-    halve,
-    is_jpeg,
-    list_images,
-    read_image,
-)
+from input_pipeline.image_files import halve, list_images, read_image
 from input_pipeline.manifest import MANIFEST, Tree, load_manifest, tree_name
 from input_pipeline.settings import Component, DataConfig
 from input_pipeline.transforms import reduce_bicubic, to_channels

@@ -1,7 +1,6 @@
 """What the documentation says exists: sections, links, files, commands, options, names."""
 
 import functools
-import importlib
 import re
 import shlex
 import tomllib
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import armoe_jax
+import configs
 from armoe_jax import cli
 
 ROOT = Path(__file__).parent.parent
@@ -142,9 +142,7 @@ def _check_python(words: list[str]) -> None:
 
 
 def _check_training(words: list[str]) -> None:
-    path, _, argument = words[words.index("--config") + 1].partition(":")
-    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
-    config = module.get_config(argument) if argument else module.get_config()
+    config = configs.load(words[words.index("--config") + 1])
     for option in _options(words):
         if option.startswith("--config."):
             value = config

@@ -3,6 +3,8 @@
 import contextlib
 from pathlib import Path
 
+from armoe_jax.images.jpeg_header import is_jpeg
+
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
 """NAME.safetensors each."""
 
@@ -16,7 +18,6 @@ PURPOSES = {JPEG_MODEL: "JPEG files", CODEC_MODEL: "files other than JPEG"}
 
 JPEG_SUFFIXES = (".jpg", ".jpeg")
 
-_JPEG_START = b"\xff\xd8\xff"
 _JPEG_CODECS = ("mjpeg", "mjpegb")
 
 
@@ -36,8 +37,8 @@ def model_for_image(path: Path) -> str:
     A file that cannot be read is judged by its suffix; whoever opens it will complain.
     """
     jpeg = path.suffix.lower() in JPEG_SUFFIXES
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        jpeg = file.read(len(_JPEG_START)) == _JPEG_START
+    with contextlib.suppress(OSError):
+        jpeg = is_jpeg(path)
     return JPEG_MODEL if jpeg else CODEC_MODEL
 
 

@@ -256,10 +256,10 @@ def _restore_group(
 
 def _open(item: Item, args: argparse.Namespace) -> "Picture":
     from armoe_jax.images.io import check_can_hold, format_of, read_image
+    from armoe_jax.runtime.files import refuse_existing
 
     for target in (item.target, *([_comparison(item.target)] if args.compare else [])):
-        if target.exists() and not args.overwrite:
-            raise ValueError(f"{target} exists; give --overwrite to replace it")
+        refuse_existing(target, overwrite=args.overwrite)
     picture = read_image(item.source)
     check_can_hold(format_of(item.target), picture)
     return picture

@@ -8,8 +8,12 @@ import dataclasses
 import re
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+
+SIGNATURE = b"\xff\xd8\xff"
+"""What a JPEG file begins with."""
 
 # Position in a marker segment -> row * 8 + column.
 _DIAGONALS = sorted(
@@ -80,6 +84,16 @@ class JpegHeader:
         return b"\xff\xd8" + _segment(_DQT, tables) + self._scans
 
 
+def is_jpeg(path: str | Path) -> bool:
+    """Returns whether a file begins as a JPEG does.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with open(path, "rb") as file:
+        return file.read(len(SIGNATURE)) == SIGNATURE
+
+
 def parse_header(data: bytes) -> JpegHeader:
     """Reads the markers of a JPEG file.
 
@@ -87,7 +101,7 @@ def parse_header(data: bytes) -> JpegHeader:
         UnusableError: If it is no JPEG, is damaged, or is of a kind without luma coefficients of 8
             bits: RGB, CMYK, 12 bits, lossless, hierarchical, or with unfinished scans.
     """
-    if data[:3] != b"\xff\xd8\xff":
+    if not data.startswith(SIGNATURE):
         raise UnusableError("it is not a JPEG")
     try:
         return _Parser().parse(data)

@@ -79,7 +79,7 @@ def to_utf8(text: str) -> str:
 def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
     """Raises FileExistsError if there is something at `path` that may not be overwritten."""
     if Path(path).exists() and not overwrite:
-        raise FileExistsError(f"{path} exists; remove it or allow overwriting (--overwrite)")
+        raise FileExistsError(f"{path} exists; give --overwrite (overwrite=True) to replace it")
 
 
 def temporary_name(path: Path) -> Path:

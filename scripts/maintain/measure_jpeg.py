@@ -28,6 +28,7 @@ from armoe_jax.images.jpeg_history import find_codings, find_first_coding
 from armoe_jax.restore import Restorer
 from armoe_jax.runtime import errors
 from armoe_jax.runtime.files import write_atomically
+from input_pipeline.image_files import read_rgb
 
 OUTPUTS = (90, 95, 98, 99, 100)
 
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--crop", type=int, default=0, help="side of a middle part; 0: all")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
-    originals = [_middle(_read(path), args.crop) for path in find_images([args.gt])]
+    originals = [_middle(read_rgb(path), args.crop) for path in find_images([args.gt])]
     blind = load_pretrained(args.checkpoint)
     rows: list[dict[str, object]] = []
     for quality in args.qualities:
@@ -192,11 +193,6 @@ KINDS: dict[str, Kind] = {
     **{f"shifted by {n}, saved at 95": _shifted(n, 95) for n in range(1, 8)},
     "shifted by 3, saved at 75": _shifted(3, 75),
 }
-
-
-def _read(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 def _middle(image: np.ndarray, side: int) -> np.ndarray:

@@ -7,8 +7,9 @@ import pytest
 from made_jpegs import FILES, INTEGERS, jpeg, picture, read
 from PIL import Image
 
+from armoe_jax.images.io import write_image
 from armoe_jax.images.jpeg import JpegNote, read_jpeg_coding
-from armoe_jax.images.jpeg_header import ZIGZAG
+from armoe_jax.images.jpeg_header import ZIGZAG, is_jpeg
 
 
 def test_tables_come_in_natural_order():
@@ -86,3 +87,10 @@ def test_tables_between_scans_count_from_there_on():
     coding = read(data[:scan] + table + data[scan:])
     assert coding.quality == 50
     np.testing.assert_array_equal(coding.luma, INTEGERS["separate_scans_440"])
+
+
+def test_jpeg_is_known_by_its_bytes(tmp_path):
+    (tmp_path / "x.png").write_bytes(jpeg(picture(16, 16)))
+    assert is_jpeg(tmp_path / "x.png")
+    write_image(tmp_path / "x.png", picture(16, 16))
+    assert not is_jpeg(tmp_path / "x.png")

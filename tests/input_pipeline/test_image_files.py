@@ -11,7 +11,6 @@ from armoe_jax.runtime.files import write_atomically
 from input_pipeline.image_files import (
     encode_png,
     halve,
-    is_jpeg,
     list_images,
     read_image,
     read_rgb,
@@ -106,10 +105,3 @@ def test_halving_keeps_constant_images(height, width, value):
 def test_one_pixel_cannot_be_halved():
     with pytest.raises(ValueError, match="1x4 is too small to be halved"):
         halve(np.zeros((4, 1, 3), np.uint8))
-
-
-def test_jpeg_is_known_by_its_bytes(tmp_path, rgb):
-    Image.fromarray(rgb).save(tmp_path / "x.png", format="JPEG")
-    assert is_jpeg(tmp_path / "x.png")
-    write_atomically(tmp_path / "x.png", encode_png(rgb))
-    assert not is_jpeg(tmp_path / "x.png")
