@@ -185,6 +185,7 @@ def _paths(args: argparse.Namespace) -> list[tuple[Path, Path | None]]:
 
 def _coding(args: argparse.Namespace) -> dict[str, Any]:
     """Returns codec, quality and settings of the inputs, where they are known."""
+    from armoe_jax.evaluation.record import CODING_FIELDS
     from input_pipeline.manifest import MANIFEST, load_manifest
 
     if args.jpeg_quality:
@@ -194,7 +195,7 @@ def _coding(args: argparse.Namespace) -> dict[str, Any]:
     if not (tree / MANIFEST).is_file():
         return {}
     manifest = load_manifest(tree)
-    return {name: manifest[name] for name in ("codec", "qp", "colors", "version", "settings")}
+    return {name: manifest[name] for name in CODING_FIELDS}
 
 
 def _model(args: argparse.Namespace, inputs: Iterable[Path | None]) -> str:

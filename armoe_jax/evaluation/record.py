@@ -9,7 +9,8 @@ from typing import Any
 Figures = Mapping[str, float | None]
 """Name -> value; None where it is infinite or the image too small for the figure."""
 
-_CODING = ("codec", "qp", "colors", "version", "settings")
+CODING_FIELDS = ("codec", "qp", "colors", "version", "settings")
+"""Of `Evaluation.coding`; a built tree's manifest has all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Evaluation:
             images=tuple(_image(row) for row in record["images"]),
             failed=tuple(Failure(**row) for row in record.get("failed", ())),
             expert_names=tuple(record.get("expert_names", ())),
-            coding={name: record[name] for name in _CODING if name in record},
+            coding={name: record[name] for name in CODING_FIELDS if name in record},
             published=record.get("published"),
             brightness_correction=tuple(record.get("brightness_correction", ())),
             seconds_per_image=record.get("seconds_per_image"),
