@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 
 from armoe_jax.checkpoints import arrays
+from armoe_jax.convert import KEYS
 from armoe_jax.models.build import AnyConfig, config_from_dict
 from armoe_jax.runtime.errors import kind_and_line
 from armoe_jax.runtime.files import write_atomically
@@ -28,7 +29,6 @@ FOLDER = "checkpoints"
 BEST_METRIC = "psnr_y"
 _ARRAY_ITEMS = ("model", "ema", "training")
 _MAX_LINE = 300
-_KEYS = ("auto", "params", "params_ema")
 
 
 class _NoAveragesError(KeyError):
@@ -56,8 +56,8 @@ def load_workdir(path: str | Path, key: str = "auto") -> tuple[AnyConfig, dict[s
         KeyError: `key` is unknown, or "params_ema" of a run without moving averages.
         ValueError: All checkpoints are damaged.
     """
-    if key not in _KEYS:
-        raise KeyError(f"key={key!r} is not allowed for a training workdir; choose one of {_KEYS}")
+    if key not in KEYS:
+        raise KeyError(f"key={key!r} is not allowed for a training workdir; choose one of {KEYS}")
     folder = Path(path).absolute() / FOLDER
     if not is_workdir(path):
         raise FileNotFoundError(f"no checkpoint in {folder}; train with --workdir {path} first")

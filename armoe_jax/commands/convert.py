@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from armoe_jax.commands.options import add_key_argument
+
 HELP = (
     "Convert a checkpoint: .pth, .safetensors, model folder, workdir -> .pth, .safetensors, folder."
 )
 
-KEYS = ("auto", "params", "params_ema")
 # Suffixes of other formats: DST would become a folder of that name, which nobody means.
 FOREIGN_SUFFIXES = (".bin", ".ckpt", ".h5", ".npz", ".npy", ".onnx", ".pkl", ".tar", ".zip")
 
@@ -31,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DST",
         help="NAME.pth (for PyTorch), NAME.safetensors, or a folder; its suffix decides",
     )
-    parser.add_argument(
-        "--key", choices=KEYS, default="auto", help="which weights (default: %(default)s)"
-    )
+    add_key_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace DST if it exists")
     parser.add_argument(
         "--strict",

@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from armoe_jax.commands.options import add_coded_at_argument, add_key_argument
+
 HELP = "Export a checkpoint to StableHLO, a file that runs with JAX alone, or to ONNX."
 
 FORMATS = ("stablehlo", "onnx")
@@ -27,12 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where StableHLO shall run (default: cpu cuda tpu)",
     )  # fmt: skip
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument(
-        "--coded-at", type=float, dest="coding_quality", metavar="QP",
-        help="what all images were coded with, fixed in the file: QP, or quality of JPEG; for "
-        "networks that adapt to it (default: they estimate it)",
-    )  # fmt: skip
-    parser.add_argument("--key", choices=("auto", "params", "params_ema"), default="auto")
+    add_coded_at_argument(parser, "what all images were coded with, fixed in the file")
+    add_key_argument(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace FILE if it exists")
     parser.add_argument(
         "--no-check", action="store_true", help="do not compare the file with the network"

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 
+KEYS = ("auto", "params", "params_ema")
+"""Those of `armoe_jax.convert`, which is not imported for them: it would load JAX for a help."""
+
 _OPTIONS = ("tile", "overlap", "dtype", "route", "gate", "seed", "batch_size", "coding_quality")
 
 
@@ -30,9 +33,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="shipped weights to use without --checkpoint; auto: those for JPEG for JPEG files and "
         "Motion JPEG, else those for VVC (default: %(default)s)",
     )
-    group.add_argument(
+    add_key_argument(group)
+
+
+def add_key_argument(parser: argparse._ActionsContainer) -> None:
+    """Adds --key."""
+    parser.add_argument(
         "--key",
-        choices=("auto", "params", "params_ema"),
+        choices=KEYS,
         default="auto",
         help="which weights of a checkpoint that holds several (default: %(default)s)",
     )
@@ -79,18 +87,23 @@ def add_restorer_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="tiles or equal images that run together (default: by the device)",
     )
-    group.add_argument(
-        "--coded-at",
-        type=float,
-        dest="coding_quality",
-        metavar="QP",
-        help="what the input was coded with, if known: QP, or quality of JPEG; for networks that "
-        "adapt to it (default: they estimate it)",
-    )
+    add_coded_at_argument(group, "what the input was coded with, if known")
     group.add_argument(
         "--compilation-cache",
         metavar="DIR|off",
         help="where compiled programs are kept (default: $ARMOE_JAX_CACHE or the user's cache)",
+    )
+
+
+def add_coded_at_argument(parser: argparse._ActionsContainer, what: str) -> None:
+    """Adds --coded-at; its help begins with `what` it is."""
+    parser.add_argument(
+        "--coded-at",
+        type=float,
+        dest="coding_quality",
+        metavar="QP",
+        help=f"{what}: QP, or quality of JPEG; for networks that adapt to it (default: they "
+        "estimate it)",
     )
 
 

@@ -5,8 +5,10 @@ import argparse
 import pytest
 from absl import logging
 
+from armoe_jax import convert
 from armoe_jax.checkpoints.shipped import CODEC_MODEL, JPEG_MODEL
 from armoe_jax.commands.options import (
+    KEYS,
     Restorers,
     add_model_arguments,
     add_restorer_arguments,
@@ -22,6 +24,10 @@ def parse(*words):
     add_model_arguments(parser)
     add_restorer_arguments(parser)
     return parser.parse_args(words)
+
+
+def test_keys_are_those_that_checkpoints_are_read_by():
+    assert KEYS == convert.KEYS
 
 
 @pytest.fixture
