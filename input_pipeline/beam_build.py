@@ -45,7 +45,7 @@ def build_with_beam(
         raise ModuleNotFoundError(
             "apache-beam is not installed; run: pip install 'armoe-jax[beam]'"
         ) from error
-    check_unique_stems(list(sources))
+    check_unique_stems(sources)
     with locked_trees(trees):
         jobs, finished, summary = plan(sources, trees)
         with beam.Pipeline(options=PipelineOptions(list(pipeline_options))) as pipeline:

@@ -102,7 +102,7 @@ def build(
             an image that is not among the sources.
         OSError: If nothing more can be written, or another build works in one of the folders.
     """
-    check_unique_stems(list(sources))
+    check_unique_stems(sources)
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
     with locked_trees(trees):

@@ -1,5 +1,6 @@
 """Image files of data sets: 8 bits, opaque, as arrays with a channel axis."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from armoe_jax.images import io
-from armoe_jax.images.files import images_in
+from armoe_jax.images.files import by_stem, images_in
 from armoe_jax.images.libvips import encode_png as encode_png_samples
 from input_pipeline.codecs.base import RGB
 
@@ -19,20 +20,12 @@ def list_images(folder: str | Path) -> list[Path]:
         FileNotFoundError: If the folder is absent.
         ValueError: If it holds no image, or two files have the same stem.
     """
-    files = images_in(folder)
-    check_unique_stems(files)
-    return files
+    return list(by_stem(images_in(folder)).values())
 
 
-def check_unique_stems(files: list[Path]) -> None:
+def check_unique_stems(files: Iterable[Path]) -> None:
     """Raises ValueError if two files have the same name but for folder and suffix."""
-    seen: dict[str, Path] = {}
-    for path in files:
-        if path.stem in seen:
-            raise ValueError(
-                f"{seen[path.stem]} and {path} have the same stem {path.stem!r}; rename one of them"
-            )
-        seen[path.stem] = path
+    by_stem(files)
 
 
 def read_image(path: str | Path) -> UInt8[np.ndarray, "h w c"]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from armoe_jax.images.files import by_stem, images_in
 from armoe_jax.images.io import image_size
 from armoe_jax.images.jpeg_header import is_jpeg
 from armoe_jax.runtime.locks import locked
@@ -133,8 +134,7 @@ def pair_folders(gt: str | Path, lq: str | Path, *, qp: int = -1, codec: int = 0
         FileNotFoundError: If a folder is absent or empty.
         ValueError: If stems are not unique, or some have no partner; the message names them.
     """
-    originals = {path.stem: path for path in list_images(gt)}
-    inputs = {path.stem: path for path in list_images(lq)}
+    originals, inputs = by_stem(images_in(gt)), by_stem(images_in(lq))
     for folder, other, extra in (
         (gt, lq, sorted(set(originals) - set(inputs))),
         (lq, gt, sorted(set(inputs) - set(originals))),

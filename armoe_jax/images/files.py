@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from absl import logging
@@ -110,14 +110,31 @@ def output_paths(
     return paths
 
 
+def by_stem(paths: Iterable[Path]) -> dict[str, Path]:
+    """Returns files by the stems of their names, in the given order.
+
+    Raises:
+        ValueError: If two have the same stem; both are named.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise ValueError(
+                f"{found[path.stem]} and {path} have the same stem {path.stem!r}; rename one of "
+                "them"
+            )
+        found[path.stem] = path
+    return found
+
+
 def match_stems(gt: Sequence[Path], lq: Sequence[Path]) -> list[tuple[Path, Path]]:
     """Pairs originals and inputs by the stems of their names.
 
     Raises:
         ValueError: If a stem occurs twice on one side, or on one side only; files are named.
     """
-    by_stem = [_by_stem(paths) for paths in (gt, lq)]
-    for own, other, missing in ((*by_stem, "input"), (*by_stem[::-1], "original")):
+    sides = by_stem(gt), by_stem(lq)
+    for own, other, missing in ((*sides, "input"), (*sides[::-1], "original")):
         alone = [path for stem, path in own.items() if stem not in other]
         if alone:
             more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
@@ -125,7 +142,7 @@ def match_stems(gt: Sequence[Path], lq: Sequence[Path]) -> list[tuple[Path, Path
                 f"{alone[0]}{more} has no {missing} of the stem {alone[0].stem!r}; pairs are "
                 "matched by stem"
             )
-    return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
+    return [(path, sides[1][stem]) for stem, path in sides[0].items()]
 
 
 def _log_left_out(folder: Path, images: Sequence[Path]) -> None:
@@ -138,15 +155,6 @@ def _log_left_out(folder: Path, images: Sequence[Path]) -> None:
             len(others),
             others[0].name,
         )
-
-
-def _by_stem(paths: Sequence[Path]) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in found:
-            raise ValueError(f"{found[path.stem]} and {path} have the same stem")
-        found[path.stem] = path
-    return found
 
 
 def _known_formats() -> str:
