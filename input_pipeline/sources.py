@@ -16,7 +16,7 @@ from armoe_jax.images.io import image_size
 from armoe_jax.images.jpeg_header import is_jpeg
 from armoe_jax.runtime.locks import locked
 from input_pipeline.build import build
-from input_pipeline.codecs import CODEC_IDS
+from input_pipeline.codecs import CODEC_IDS, CODECS
 from input_pipeline.embedded import embedded_images
 from input_pipeline.example import Example
 from input_pipeline.image_files import halve, list_images, read_image
@@ -232,7 +232,7 @@ def _required(value: str, field: str, what: str, component: Component) -> Path:
 
 
 def _command(component: Component, quality: int) -> str:
-    flag = "quality" if component.codec == "jpeg" else "qp"
+    flag = CODECS[component.codec].quality_name
     return BUILD_COMMAND.format(codec=component.codec, flag=flag, quality=quality)
 
 

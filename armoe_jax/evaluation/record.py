@@ -117,8 +117,12 @@ class Evaluation:
 def condition(coding: Mapping[str, Any]) -> str:
     """Returns codec and quality as people write them; "given images" where they are unknown."""
     codec = coding.get("codec", "")
-    measure = "quality" if codec == "jpeg" else "QP"
-    return f"{codec.upper()} {measure} {coding['qp']}" if codec else "given images"
+    return f"{codec.upper()} {quality_name(codec)} {coding['qp']}" if codec else "given images"
+
+
+def quality_name(codec: str) -> str:
+    """Returns how people call a codec's quality, which records name `qp` whatever the codec."""
+    return "quality" if codec == "jpeg" else "QP"
 
 
 def median_seconds(images: Iterable[ImageRecord]) -> float | None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from armoe_jax.evaluation.record import quality_name
 from armoe_jax.images.io import FORMATS
 from armoe_jax.runtime.json_files import is_number, read_json
 
@@ -113,8 +114,7 @@ def load_run(
     qps = {row.get("qp") for row in rates.values()} if rates else {record.get("qp")}
     qp = qps.pop() if len(qps) == 1 else None
     codec = record.get("codec") or coded.get("codec") or ""
-    measure = "quality" if codec == "jpeg" else "QP"
-    parts = [codec.upper(), f"{measure} {qp:g}" if qp is not None else ""]
+    parts = [codec.upper(), f"{quality_name(codec)} {qp:g}" if qp is not None else ""]
     return Run(
         label=label or record.get("label") or " ".join(filter(None, parts)) or file.stem,
         rows=rows,
