@@ -16,6 +16,7 @@ from armoe_jax.evaluation.windowed import counts, most_taken
 from armoe_jax.models import ARMoEConfig
 from armoe_jax.models.moe import TO_K_INPUT
 from armoe_jax.models.routing import count_choices
+from armoe_jax.restore.canvas import to_unit
 
 Forward = Callable[[Float[Array, "b h w c"]], Float[Array, "b hs ws c"]]
 
@@ -300,8 +301,5 @@ def _checked_patch(patch: tuple[int, int, int] | None, size: Sequence[int]) -> t
 
 def _unit(image: NDArray[Any]) -> Float[np.ndarray, "h w c"]:
     """Returns an image as float32 (H, W, C) in [0, 1]."""
-    image = np.asarray(image)
-    image = image[..., None] if image.ndim == 2 else image
-    if image.dtype.kind == "u":
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    return image.astype(np.float32)
+    image = to_unit(np.asarray(image)).astype(np.float32)
+    return image[..., None] if image.ndim == 2 else image

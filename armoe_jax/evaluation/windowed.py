@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from armoe_jax.metrics import psnr
 from armoe_jax.models import ARMoEWConfig
+from armoe_jax.models.routing import count_choices
+from armoe_jax.restore.canvas import to_unit
 
 EXPERT_COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442")
 """One an expert, in pictures and charts. Source: Okabe and Ito, told apart by all kinds of eyes."""
@@ -39,8 +41,8 @@ class WindowChoices:
     @property
     def shares(self) -> Float[np.ndarray, "layers e"]:
         """Share of the windows of each layer that took each expert."""
-        equal = self.expert[..., None] == np.arange(len(self.expert_names))
-        return equal.mean(axis=(1, 2))
+        windows = self.expert.reshape(len(self.expert), -1)
+        return np.asarray(count_choices(windows, len(self.expert_names))) / windows.shape[1]
 
     def drawn_over(self, image: Image, layer: int) -> UInt8[np.ndarray, "h w 3"]:
         """Returns the image in gray, each window tinted by the colour of its expert.
@@ -69,7 +71,7 @@ def window_choices(restorer: Any, image: Image) -> WindowChoices:
     """
     config = _windowed(restorer.config)
     height, width = image.shape[:2]
-    x = image.reshape(1, height, width, -1).astype(np.float32) / np.float32(255)
+    x = to_unit(image).reshape(1, height, width, -1)
     _, routing = restorer.apply(x, return_routing=True)
     side = config.window * config.stride
     # The network itself pads the image to its alignment, at the right and at the bottom.
@@ -178,8 +180,10 @@ def most_taken(expert: NDArray[np.integer], num_experts: int) -> Int[np.ndarray,
 
 def counts(expert: NDArray[np.integer], num_experts: int) -> Int[np.ndarray, "l b e"]:
     """Returns how often each expert was taken in each layer and image."""
-    windows = expert.reshape(*expert.shape[:2], -1)
-    return (windows[..., None] == np.arange(num_experts)).sum(axis=2)
+    layers, images = expert.shape[:2]
+    windows = expert.reshape(layers * images, -1)
+    taken = np.asarray(count_choices(windows, num_experts))
+    return taken.reshape(layers, images, num_experts)
 
 
 def _windowed(config: Any) -> ARMoEWConfig:
