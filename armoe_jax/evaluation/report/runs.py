@@ -33,7 +33,9 @@ _FOLDER_FIELDS = ("gt_dir", "lq_dir", "restored_dir")
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One evaluation.
+    """One evaluation, as a page shows it.
+
+    No `Evaluation`: a record may come from other programs, with other figures for each image.
 
     Attributes:
         label: Heading, unique in a report.
