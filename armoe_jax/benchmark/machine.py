@@ -11,6 +11,7 @@ import jax
 import psutil
 
 from armoe_jax.runtime import huge_pages
+from armoe_jax.runtime.cores import usable_cores
 
 
 def describe_machine() -> dict[str, Any]:
@@ -18,9 +19,7 @@ def describe_machine() -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,
         "platform": device.platform,
         "device_kind": device.device_kind,

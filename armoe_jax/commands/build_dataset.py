@@ -1,7 +1,6 @@
 """`armoe-jax build-dataset`: a folder of images in, pairs, bitstreams and a manifest out."""
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> bool:
+    from armoe_jax.runtime.cores import usable_cores
     from armoe_jax.runtime.progress import Progress
     from input_pipeline.build import Outcome, build
 
@@ -93,18 +93,12 @@ def _build(args: argparse.Namespace) -> bool:
         summary = build(
             sources,
             trees,
-            workers=args.workers or _num_cores(),
+            workers=args.workers or usable_cores(),
             on_start=progress.set_total,
             on_outcome=advance,
         )
     _report(summary, trees)
     return not summary.failures
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _build_with_beam(options: list[str], sources: list[Path], trees: "list[Tree]") -> bool:
