@@ -1,4 +1,4 @@
-"""The table of codecs: a new one is a file and a row here."""
+"""The tables of codecs: a new one is a file, a row here and the next free number."""
 
 from input_pipeline.codecs.av1 import AV1
 from input_pipeline.codecs.avc import AVC
