@@ -10,7 +10,6 @@ import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -50,7 +49,7 @@ class JpegCoding:
         size: Height and width of the image that this belongs to, in pixels.
         offset: Rows and columns of the first blocks, 0 to 7, that lie before the image: pixel (y,
             x) is pixel (y + offset[0], x + offset[1]) of the blocks. Zero but for images that were
-            turned or cropped.
+            turned, or cut out of a JPEG.
         luma_table: Quantiser steps of luma, uint16 (8, 8).
         chroma_table: Quantiser steps of Cb (and, as good as always, Cr), or None for gray.
         subsampling: "4:2:0", "4:2:2", "4:4:4", "4:4:0", "4:1:1", "4:1:0", "other", or "gray"; as
@@ -69,11 +68,6 @@ class JpegCoding:
     subsampling: str
     luma: np.ndarray
     certain: np.ndarray
-
-    @property
-    def log2_luma_step(self) -> float:
-        """Base 2 logarithm of the mean luma step: 0 at libjpeg's quality 100, 8 at quality 1."""
-        return float(np.log2(self.luma_table.mean()))
 
     @property
     def has_libjpeg_tables(self) -> bool:
@@ -126,28 +120,6 @@ class JpegCoding:
         """Returns `decoded_luma` of all whole blocks: float32, with `padding` around the image."""
         values = self.luma.reshape(-1, 64) * self.luma_table.reshape(64).astype(np.float32)
         return to_plane(values @ DCT, self.luma.shape[:2])
-
-    def crop(self, top: int, left: int, height: int, width: int) -> "JpegCoding":
-        """Returns the coding of a part of the image.
-
-        Raises:
-            ValueError: If the part is empty or reaches beyond the image.
-        """
-        inside = (
-            0 <= top < top + height <= self.size[0] and 0 <= left < left + width <= self.size[1]
-        )
-        if not inside:
-            part = f"{height} x {width} at ({top}, {left})"
-            raise ValueError(f"no part {part} in an image of {self.size[0]} x {self.size[1]}")
-        block_rows, first_row = _cover(self.offset[0] + top, height)
-        block_columns, first_column = _cover(self.offset[1] + left, width)
-        return dataclasses.replace(
-            self,
-            size=(height, width),
-            offset=(first_row, first_column),
-            luma=self.luma[block_rows, block_columns],
-            certain=self.certain[block_rows, block_columns],
-        )
 
     def turned(self, orientation: int) -> "JpegCoding":
         """Returns the coding of the image that an EXIF orientation, 1 to 8, asks for.
@@ -213,23 +185,14 @@ def read_jpeg_coding(source: str | Path | bytes) -> JpegCoding | JpegNote:
 
 
 def encode_jpeg(
-    image: np.ndarray,
-    *,
-    quality: int | None = None,
-    tables: tuple[np.ndarray, np.ndarray] | None = None,
-    subsampling: str = "4:2:0",
-    grid: tuple[int, int] = (0, 0),
-    exact: bool = False,
+    image: np.ndarray, *, quality: int, subsampling: str = "4:2:0", exact: bool = False
 ) -> tuple[np.ndarray, JpegCoding]:
-    """Codes and decodes an image, for training on JPEGs made on the fly.
+    """Codes and decodes an image, as though it had been read from a JPEG file.
 
     Args:
-        image: uint8, (H, W) or (H, W, 3).
-        quality: libjpeg's quality, 1 to 100; this or tables.
-        tables: Luma and chroma steps, (8, 8) of 1 to 255, natural order.
-        subsampling: One of SUBSAMPLINGS.
-        grid: Rows and columns, 0 to 15, from the grid's origin to the image's, as though the image
-            were cut out of a larger JPEG. What lies before is mirrored.
+        image: uint8, (H, W) or (H, W, 1 or 3).
+        quality: libjpeg's quality, 1 to 100.
+        subsampling: One of SUBSAMPLINGS; of no account for gray.
         exact: Whether the integers are found as for files. Else they come from the decoded luma
             alone: 0.001 % (quality 10) to 0.08 % (quality 90) are wrong and none is certain, but
             above quality 60 it takes a third of the time.
@@ -240,34 +203,21 @@ def encode_jpeg(
     Raises:
         ValueError: If an argument is none of these.
     """
-    options = _encoder_options(quality, tables, subsampling)
-    if image.ndim == 3 and image.shape[2] == 1:
-        decoded, coding = encode_jpeg(
-            image[..., 0],
-            quality=quality,
-            tables=tables,
-            subsampling=subsampling,
-            grid=grid,
-            exact=exact,
-        )
-        return decoded[..., None], coding
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}, expected 1 to 100")
+    if subsampling not in SUBSAMPLINGS:
+        raise ValueError(f"subsampling is {subsampling!r}, expected one of {SUBSAMPLINGS}")
+    if image.dtype != np.uint8 or not (image.ndim == 2 or image.shape[2:] in ((1,), (3,))):
         raise ValueError(
-            f"image is {image.dtype} {image.shape}, expected uint8 (H, W) or (H, W, 3)"
+            f"image is {image.dtype} {image.shape}, expected uint8 (H, W) or (H, W, 1 or 3)"
         )
-    top, left = grid
-    if not (0 <= top < 16 and 0 <= left < 16):
-        raise ValueError(f"grid is {grid}, expected two numbers from 0 to 15")
-    whole = image
-    if top or left:
-        whole = np.pad(image, ((top, 0), (left, 0), (0, 0))[: image.ndim], "symmetric")
     buffer = io.BytesIO()
-    Image.fromarray(whole).save(buffer, "JPEG", **options)
+    whole = Image.fromarray(image.squeeze(2) if image.shape[2:] == (1,) else image)
+    whole.save(buffer, "JPEG", quality=int(quality), subsampling=subsampling)
     with Image.open(buffer, formats=("JPEG",)) as decoded:
-        pixels = np.asarray(decoded)[top:, left:]
+        pixels = np.asarray(decoded).reshape(image.shape)
     find = recover_luma if exact else guess_luma
-    coding = _coding_of(parse_header(buffer.getvalue()), find)
-    return pixels, coding.crop(top, left, *image.shape[:2])
+    return pixels, _coding_of(parse_header(buffer.getvalue()), find)
 
 
 def _coding_of(
@@ -297,32 +247,9 @@ def _orientation(data: bytes) -> int:
 
 
 def log2_step_of_quality(quality: float) -> float:
-    """Returns `JpegCoding.log2_luma_step` of libjpeg's tables for a quality of 1 to 100."""
+    """Returns log2 of the mean luma step at libjpeg's quality: about 8 at 1, 0 at 100."""
     means = libjpeg_tables()[:, 0].mean((1, 2))
     return float(np.interp(quality, np.arange(1, 101), np.log2(means)))
-
-
-def _encoder_options(
-    quality: int | None, tables: tuple[np.ndarray, np.ndarray] | None, subsampling: str
-) -> dict[str, Any]:
-    if subsampling not in SUBSAMPLINGS:
-        raise ValueError(f"subsampling is {subsampling!r}, expected one of {SUBSAMPLINGS}")
-    if (quality is None) == (tables is None):
-        raise ValueError("pass either a quality or tables")
-    if quality is not None:
-        if not 1 <= quality <= 100:
-            raise ValueError(f"quality is {quality}, expected 1 to 100")
-        return {"subsampling": subsampling, "quality": int(quality)}
-    assert tables is not None
-    for table in tables:
-        if table.shape != (8, 8) or table.min() < 1 or table.max() > 255:
-            raise ValueError(f"a table is {table.shape} {table}, expected (8, 8) of 1 to 255")
-    return {"subsampling": subsampling, "qtables": [table.ravel().tolist() for table in tables]}
-
-
-def _cover(start: int, length: int) -> tuple[slice, int]:
-    """Blocks that hold the pixels from start on, and the place of the first in its block."""
-    return slice(start // 8, -(-(start + length) // 8)), start % 8
 
 
 def _match(coding: JpegCoding) -> int | None:
