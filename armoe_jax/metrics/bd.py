@@ -30,20 +30,13 @@ class BDResult:
     Attributes:
         bd_rate: Rate at equal PSNR, in percent; negative: the test needs fewer bits.
         bd_psnr: PSNR at equal rate, in dB; positive: the test is better.
-        psnr_interval: Shared stretch of PSNR, in dB, that `bd_rate` integrates over.
-        psnr_overlap: Its share of the stretch that the two curves cover together, in (0, 1].
-        rate_interval: Shared stretch of rate, in the rates' unit, that `bd_psnr` integrates over.
-        rate_overlap: Its share of what the curves cover together, on the log scale, in (0, 1].
-        method: The interpolator.
+        psnr_overlap: How much of the PSNRs that the two curves cover together both have, in (0, 1]:
+            what `bd_rate` rests on.
     """
 
     bd_rate: float
     bd_psnr: float
-    psnr_interval: tuple[float, float]
     psnr_overlap: float
-    rate_interval: tuple[float, float]
-    rate_overlap: float
-    method: BDMethod
 
 
 def bjontegaard_delta(
@@ -75,17 +68,13 @@ def bjontegaard_delta(
     test_rate, test_psnr = _checked_curve(rate_test, psnr_test, "test")
 
     psnr_interval, psnr_overlap = _overlap(anchor_psnr, test_psnr, "PSNR")
-    rate_interval, rate_overlap = _overlap(anchor_rate, test_rate, "rate")
+    rate_interval, _ = _overlap(anchor_rate, test_rate, "rate")
     rate_gap = _mean_gap((anchor_psnr, anchor_rate), (test_psnr, test_rate), psnr_interval, method)
     psnr_gap = _mean_gap((anchor_rate, anchor_psnr), (test_rate, test_psnr), rate_interval, method)
     return BDResult(
         bd_rate=(10**rate_gap - 1) * 100,
         bd_psnr=psnr_gap,
-        psnr_interval=psnr_interval,
         psnr_overlap=psnr_overlap,
-        rate_interval=(10 ** rate_interval[0], 10 ** rate_interval[1]),
-        rate_overlap=rate_overlap,
-        method=method,
     )
 
 

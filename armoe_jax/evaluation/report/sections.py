@@ -16,7 +16,7 @@ from armoe_jax.evaluation.report.pictures import to_uri
 from armoe_jax.evaluation.report.runs import Run
 from armoe_jax.evaluation.tables import LABELS, number
 from armoe_jax.evaluation.windowed import WindowChoices
-from armoe_jax.metrics import bd_psnr, bd_rate
+from armoe_jax.metrics import bjontegaard_delta
 from armoe_jax.runtime.errors import printable
 
 MIN_BD_POINTS = 4
@@ -155,15 +155,18 @@ def _bd(runs: Sequence[Run]) -> str:
             [_value(r, "psnr_y") for r in points],
         )
         try:
-            cells = [f"{bd_rate(*curves):+.2f} %", f"{bd_psnr(*curves):+.3f} dB"]
+            delta = bjontegaard_delta(*curves)
+            cells = [f"{delta.bd_rate:+.2f} %", f"{delta.bd_psnr:+.3f} dB"]
+            cells.append(f"{delta.psnr_overlap:.0%}")
         except ValueError as error:
-            cells = [f"not defined: {escape(str(error))}", "&ndash;"]
+            cells = [f"not defined: {escape(str(error))}", "&ndash;", "&ndash;"]
         rows.append(f"<tr><th>{escape(codec)}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
     if not rows:
         return f'<p class="quiet">BD-rate needs {MIN_BD_POINTS} qualities of the same codec.</p>'
     return (
         '<table class="small"><thead><tr><th>ARMoE after …</th><th>BD-rate (PSNR-Y)</th>'
-        f"<th>BD-PSNR-Y</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        "<th>BD-PSNR-Y</th><th>PSNR in both curves</th></tr></thead>"
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
 
