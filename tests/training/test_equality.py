@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import training_runs as runs
 
-NUM_STEPS = 20
+NUM_STEPS = 10
 BOTH = ["float32", "float64"]
 SETUPS = [
     {"name": "one", "devices": 1, "fsdp": False, "types": BOTH},
