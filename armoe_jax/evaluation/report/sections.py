@@ -137,7 +137,7 @@ def _rate_chart(runs: Sequence[Run], name: str) -> str:
 
 def _bd(runs: Sequence[Run]) -> str:
     """BD-rate and BD-PSNR of each codec that has enough points."""
-    rows = []
+    rows, shares = [], []
     for codec, group in _by_codec(runs).items():
         points = [
             run
@@ -157,16 +157,17 @@ def _bd(runs: Sequence[Run]) -> str:
         try:
             delta = bjontegaard_delta(*curves)
             cells = [f"{delta.bd_rate:+.2f} %", f"{delta.bd_psnr:+.3f} dB"]
-            cells.append(f"{delta.psnr_overlap:.0%}")
+            shares.append(f"{escape(codec)} {delta.psnr_overlap:.0%}")
         except ValueError as error:
-            cells = [f"not defined: {escape(str(error))}", "&ndash;", "&ndash;"]
+            cells = [f"not defined: {escape(str(error))}", "&ndash;"]
         rows.append(f"<tr><th>{escape(codec)}</th>{''.join(f'<td>{c}</td>' for c in cells)}</tr>")
     if not rows:
         return f'<p class="quiet">BD-rate needs {MIN_BD_POINTS} qualities of the same codec.</p>'
     return (
         '<table class="small"><thead><tr><th>ARMoE after …</th><th>BD-rate (PSNR-Y)</th>'
-        "<th>BD-PSNR-Y</th><th>PSNR in both curves</th></tr></thead>"
+        "<th>BD-PSNR-Y</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table>"
+        f'<p class="quiet">PSNR that both curves have: {", ".join(shares) or "none"}</p>'
     )
 
 
