@@ -328,7 +328,7 @@ class EvalPairs(Sequence[Pair]):
         if not self.jpeg_quality:
             return Pair(name, example.lq, example.gt)
         lq, coding = encode_jpeg(
-            example.gt, quality=self.jpeg_quality, subsampling=self.jpeg_subsampling, exact=True
+            example.gt, quality=self.jpeg_quality, subsampling=self.jpeg_subsampling
         )
         return Pair(name, lq, example.gt, coding)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.runtime.json_files import parse_json, write_json
+from armoe_jax.runtime.json_files import parse_json
 
 Row = Mapping[str, Any]
 
@@ -109,11 +109,6 @@ def format_row(row: Row) -> str:
         f"{row['peak_memory_bytes'] / GIB:.2f}",
     )
     return f"| {' | '.join(cells)} |"
-
-
-def write_report(path: str | Path, report: Mapping[str, Any]) -> None:
-    """Writes a report as JSON; the file is there whole or not at all."""
-    write_json(path, report)
 
 
 def read_report(path: str | Path) -> list[Row]:

@@ -20,6 +20,7 @@ from flax import traverse_util
 
 from armoe_jax.convert import check_variables, rules_of, variable_shapes
 from armoe_jax.models.build import AnyConfig, config_from_dict
+from armoe_jax.runtime.errors import kind_and_line
 from armoe_jax.runtime.files import refuse_existing, sha256_of, utf8_path, written_beside
 from armoe_jax.runtime.json_files import read_json
 
@@ -148,7 +149,7 @@ def _read_description(path: Path) -> tuple[LoadedModel, dict[str, str]]:
         model = LoadedModel(config_from_dict(config), {}, provenance, counters)
         return model, digests
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"cannot read {path}: {type(error).__name__}: {error}") from error
+        raise ValueError(f"cannot read {path}: {kind_and_line(error)}") from error
 
 
 def _without_empty(variables: Mapping[str, Any]) -> dict[str, Any]:

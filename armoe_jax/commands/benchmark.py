@@ -111,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _run_network(args: argparse.Namespace) -> int:
     from armoe_jax.benchmark import measure
-    from armoe_jax.benchmark.rows import HEADER, compare, format_row, read_report, write_report
+    from armoe_jax.benchmark.rows import HEADER, compare, format_row, read_report
+    from armoe_jax.runtime.json_files import write_json
 
     earlier = read_report(args.compare) if args.compare else []
     _refuse_contradictions(args)
@@ -132,7 +133,7 @@ def _run_network(args: argparse.Namespace) -> int:
         report["rows"].append(row)
         _say(format_row(row))
         if args.json:
-            write_report(args.json, report)
+            write_json(args.json, report)
     if args.compare:
         _say(f"\n{args.compare} / this:")
         for line in compare(report["rows"], earlier):
@@ -263,8 +264,8 @@ def _config(args: argparse.Namespace) -> Any:
 def _run_data(args: argparse.Namespace) -> int:
     import dataclasses
 
-    from armoe_jax.benchmark.rows import write_report
     from armoe_jax.models import build_model
+    from armoe_jax.runtime.json_files import write_json
     from input_pipeline import throughput
     from input_pipeline.pipeline import default_config
 
@@ -286,7 +287,7 @@ def _run_data(args: argparse.Namespace) -> int:
     for row in rows:
         _say(f"| {row.name} | {row.patches_per_second:.0f} | {row.wall_patches_per_second:.0f} |")
     if args.json:
-        write_report(args.json, {"data": [dataclasses.asdict(row) for row in rows]})
+        write_json(args.json, {"data": [dataclasses.asdict(row) for row in rows]})
     return 0
 
 

@@ -255,7 +255,7 @@ class _FilePair:
         if self.lq_path is None:
             assert self.jpeg is not None
             quality, subsampling = self.jpeg
-            return encode_jpeg(self.gt, quality=quality, subsampling=subsampling, exact=True)
+            return encode_jpeg(self.gt, quality=quality, subsampling=subsampling)
         pixels = read_image(self.lq_path)
         coding = find_codings(self.lq_path, pixels).believed if self.codings else None
         return pixels, coding

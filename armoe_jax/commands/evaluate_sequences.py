@@ -64,10 +64,10 @@ def run(args: argparse.Namespace) -> int:
             progress.advance(pixels=picture.shape[0] * picture.shape[1])
             return restored
 
-        record = evaluate_sequences(restore, pairs, options)
-    table = sequence_table(record)
+        evaluation = evaluate_sequences(restore, pairs, options)
+    table = sequence_table(evaluation)
     if args.json:
-        write_json(args.json, record)
+        write_json(args.json, evaluation.to_dict())
     if args.markdown:
         write_atomically(args.markdown, f"{table}\n")
     sys.stdout.write(f"{table}\n")

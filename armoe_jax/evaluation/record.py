@@ -76,7 +76,7 @@ class Evaluation:
     @functools.cached_property
     def means(self) -> Figures:
         """Mean of each figure over the images; None over any None."""
-        return {name: _mean(image.figures[name] for image in self.images) for name in self.names}
+        return {name: mean(image.figures[name] for image in self.images) for name in self.names}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -125,6 +125,13 @@ def quality_name(codec: str) -> str:
     return "quality" if codec == "jpeg" else "QP"
 
 
+def mean(values: Iterable[float | None]) -> float | None:
+    """Returns the mean of a figure, at least one value; None over any None."""
+    values = list(values)
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None
+
+
 def median_seconds(images: Iterable[ImageRecord]) -> float | None:
     """Returns the median of what restoring an image took; None where nothing was timed."""
     seconds = [image.seconds for image in images if image.seconds is not None]
@@ -134,9 +141,3 @@ def median_seconds(images: Iterable[ImageRecord]) -> float | None:
 def _image(row: Mapping[str, Any]) -> ImageRecord:
     figures = {name: value for name, value in row.items() if name not in ("name", "expert")}
     return ImageRecord(row.get("name", ""), figures, tuple(row.get("expert", ())))
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    values = list(values)
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None

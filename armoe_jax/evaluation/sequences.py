@@ -1,6 +1,7 @@
 """Measuring restored sequences of YUV pictures against originals, as video coding does."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from armoe_jax.evaluation.record import Figures, mean
 from armoe_jax.evaluation.tables import markdown, number
 from armoe_jax.images.files import match_stems
 from armoe_jax.metrics import sequence_psnr
@@ -21,6 +23,49 @@ FIGURES = {"y": "Y", "u": "U", "v": "V", "weighted_611": "6:1:1", "yuv": "YUV"}
 """Figure of `armoe_jax.metrics.SequencePSNR` -> heading."""
 
 Restore = Callable[[NDArray[np.uint16]], NDArray[np.uint16]]
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceRecord:
+    """One sequence.
+
+    Attributes:
+        name: The original's stem.
+        num_frames: Frames that were compared.
+        figures: In dB, `psnr_y`, `psnr_u`, `psnr_v`, `psnr_weighted_611` and `psnr_yuv` (see
+            `armoe_jax.metrics.SequencePSNR`) of the restored sequence, and as `lq_psnr_...` those
+            of the coded one; None for infinity.
+    """
+
+    name: str
+    num_frames: int
+    figures: Figures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns one flat, JSON-able row."""
+        return {"name": self.name, "num_frames": self.num_frames, **self.figures}
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceEvaluation:
+    """Sequences that were restored and compared with their originals; at least one."""
+
+    sequences: tuple[SequenceRecord, ...]
+
+    def __post_init__(self):
+        if not self.sequences:
+            raise ValueError("there are no pairs of sequences to evaluate")
+
+    @functools.cached_property
+    def means(self) -> Figures:
+        """Mean of each figure over the sequences; None over any None."""
+        rows = [sequence.figures for sequence in self.sequences]
+        return {name: mean(row[name] for row in rows) for name in rows[0]}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the JSON-able form: `num_sequences`, the means, and `sequences`."""
+        rows = [sequence.to_dict() for sequence in self.sequences]
+        return {"num_sequences": len(rows), **self.means, "sequences": rows}
 
 
 def sequences_at(path: Path) -> list[Path]:
@@ -51,7 +96,7 @@ def count_frames(pairs: Iterable[tuple[Path, Path]], options: VideoOptions) -> i
 
 def evaluate_sequences(
     restore: Restore, pairs: Iterable[tuple[Path, Path]], options: VideoOptions
-) -> dict[str, Any]:
+) -> SequenceEvaluation:
     """Restores coded sequences, and compares them and the restored ones with the originals.
 
     Restored pictures are measured as they would be written: samples of the input's format.
@@ -61,32 +106,21 @@ def evaluate_sequences(
         pairs: Originals and coded sequences; one frame of each is held at a time.
         options: Size and format of headerless files, and colours.
 
-    Returns:
-        A JSON-able record: `num_sequences`; the means over sequences of `psnr_y`, `psnr_u`,
-        `psnr_v`, `psnr_weighted_611` and `psnr_yuv` in dB (see `armoe_jax.metrics.SequencePSNR`),
-        restored, and as `lq_psnr_...` those of the coded ones; `sequences`, a list with `name` (the
-        original's stem), `num_frames` and the same figures each. None stands for infinity and for
-        a mean over such.
-
     Raises:
         ValueError: If there are no pairs, or formats or lengths differ; the file is named.
     """
-    rows = [_measure(restore, *pair, options) for pair in pairs]
-    if not rows:
-        raise ValueError("there are no pairs of sequences to evaluate")
-    names = [name for name in rows[0] if "psnr" in name]
-    means = {name: _mean([row[name] for row in rows]) for name in names}
-    return {"num_sequences": len(rows), **means, "sequences": rows}
+    return SequenceEvaluation(tuple(_measure(restore, *pair, options) for pair in pairs))
 
 
-def sequence_table(record: dict[str, Any]) -> str:
+def sequence_table(evaluation: SequenceEvaluation) -> str:
     """Returns a Markdown table: restored PSNR and its gain, of each sequence and their mean."""
     header = ["PSNR (dB)", *(cell for part in FIGURES.values() for cell in (part, "gain"))]
     rows = []
-    for row in [*record["sequences"], {**record, "name": "mean"}]:
-        cells = [row["name"]]
+    named = [(sequence.name, sequence.figures) for sequence in evaluation.sequences]
+    for heading, figures in [*named, ("mean", evaluation.means)]:
+        cells = [heading]
         for name in FIGURES:
-            coded, restored = row[f"lq_psnr_{name}"], row[f"psnr_{name}"]
+            coded, restored = figures[f"lq_psnr_{name}"], figures[f"psnr_{name}"]
             gain = None if coded is None or restored is None else restored - coded
             cells += [number("psnr", restored), number("psnr", gain, signed=True)]
         rows.append(cells)
@@ -95,7 +129,7 @@ def sequence_table(record: dict[str, Any]) -> str:
 
 def _measure(
     restore: Restore, original: Path, coded: Path, options: VideoOptions
-) -> dict[str, Any]:
+) -> SequenceRecord:
     source, reference = _open(coded, options), _open(original, options)
     if source.info.format != reference.info.format:
         raise ValueError(
@@ -109,11 +143,12 @@ def _measure(
         )
     except ValueError as error:
         raise ValueError(f"{coded}: {error}") from error
-    row: dict[str, Any] = {"name": original.stem, "num_frames": len(after.frames)}
-    for prefix, measured in (("psnr", after), ("lq_psnr", before)):
-        for name in FIGURES:
-            row[f"{prefix}_{name}"] = _finite(getattr(measured, name))
-    return row
+    figures = {
+        f"{prefix}_{name}": _finite(getattr(measured, name))
+        for prefix, measured in (("psnr", after), ("lq_psnr", before))
+        for name in FIGURES
+    }
+    return SequenceRecord(original.stem, len(after.frames), figures)
 
 
 def _open(path: Path, options: VideoOptions) -> RawSource:
@@ -134,8 +169,3 @@ def _described(source: RawSource) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if len(known) == len(values) else None

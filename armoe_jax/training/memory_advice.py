@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Generator
 from typing import Any
 
+from armoe_jax.runtime.errors import one_line
+
 _SIGNS = ("RESOURCE_EXHAUSTED", "Out of memory", "out of memory")
 _KILLED_WORKER = "Worker process was terminated unexpectedly with exit code -9"
 
@@ -34,8 +36,8 @@ def advising_on_memory(config: Any) -> Generator[None]:
         if not (isinstance(error, MemoryError) or any(sign in str(error) for sign in _SIGNS)):
             raise
         raise OutOfMemoryError(
-            f"out of memory ({_first_line(error)}); {', '.join(_advice(config))}; if it came in a "
-            "validation, set eval.tile to 'auto'. Then run the same command again to continue"
+            f"out of memory ({one_line(error)[:200]}); {', '.join(_advice(config))}; if it came in "
+            "a validation, set eval.tile to 'auto'. Then run the same command again to continue"
         ) from error
 
 
@@ -50,8 +52,3 @@ def _advice(config: Any) -> list[str]:
     if config.model.get("dtype", "") == "float32":
         advice.append("set model.dtype to 'bfloat16'")
     return advice
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

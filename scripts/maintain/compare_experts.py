@@ -257,7 +257,7 @@ def _samples(args: argparse.Namespace, name: str) -> list[Sample]:
     for pair in limit(pipeline.eval_pairs(data), args.images):
         lq, gt, coding = _centre(pair.lq, args.crop), _centre(pair.gt, args.crop), None
         if name.isdigit():
-            lq, coding = encode_jpeg(gt, quality=int(name), exact=True)
+            lq, coding = encode_jpeg(gt, quality=int(name))
         samples.append(Sample(lq, gt, coding, qp))
     return samples
 

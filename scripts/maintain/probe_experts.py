@@ -122,7 +122,7 @@ def _halved(image: np.ndarray) -> np.ndarray:
 
 
 def _look(trained: Any, quality: int, original: np.ndarray) -> Crop:
-    coded, coding = encode_jpeg(original, quality=quality, exact=True)
+    coded, coding = encode_jpeg(original, quality=quality)
     x = on_blocks(coded, coding)[None]  # as a `Restorer` shows it to the network
     steps = coding.luma_table.reshape(1, 64).astype(np.float32)
     restored, features = _program(trained.config)(trained.variables, x, steps)

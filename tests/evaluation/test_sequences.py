@@ -40,7 +40,7 @@ def test_known_answers(tmp_path):
     write(tmp_path / "a.y4m", (101, 128, 128), (101, 128, 128))
     write(tmp_path / "b.y4m", (100, 130, 126), (100, 130, 126))
     pair = (tmp_path / "a.y4m", tmp_path / "b.y4m")
-    record = evaluate_sequences(brighten, [pair], VideoOptions())
+    record = evaluate_sequences(brighten, [pair], VideoOptions()).to_dict()
     # 10 log10(255^2 / 1) = 48.1308; of squared errors of 4: 42.1102.
     assert record["lq_psnr_y"] == pytest.approx(48.1308, abs=5e-5)
     assert record["lq_psnr_u"] == record["lq_psnr_v"] == pytest.approx(42.1102, abs=5e-5)
@@ -61,10 +61,10 @@ def test_mean_over_sequences(tmp_path):
         write(tmp_path / "gt" / f"{stem}.y4m", (100, 128, 128))
         write(tmp_path / "lq" / f"{stem}.y4m", (100 + error, 129, 129))
     pairs = pairs_of_sequences(tmp_path / "gt", tmp_path / "lq")
-    record = evaluate_sequences(keep, pairs, VideoOptions())
-    assert record["num_sequences"] == 2
-    assert record["psnr_y"] == pytest.approx((48.1308 + 42.1102) / 2, abs=5e-5)
-    table = sequence_table(record).splitlines()
+    evaluation = evaluate_sequences(keep, pairs, VideoOptions())
+    assert len(evaluation.sequences) == 2
+    assert evaluation.means["psnr_y"] == pytest.approx((48.1308 + 42.1102) / 2, abs=5e-5)
+    table = sequence_table(evaluation).splitlines()
     assert [line.split("|")[1].strip() for line in table[2:]] == ["one", "two", "mean"]
     assert table[-1].split("|")[2:4] == [" 45.121 ", " +0.000 "]
 
@@ -74,13 +74,13 @@ def test_headerless_files_of_ten_bits(tmp_path):
     write(tmp_path / "a.yuv", (400, 512, 512), fmt=fmt)
     write(tmp_path / "b.yuv", (404, 512, 512), fmt=fmt)
     options = VideoOptions(yuv_size=(8, 8), yuv_format="yuv420p10le")
-    record = evaluate_sequences(keep, [(tmp_path / "a.yuv", tmp_path / "b.yuv")], options)
+    means = evaluate_sequences(keep, [(tmp_path / "a.yuv", tmp_path / "b.yuv")], options).means
     # An error of 4 at peak 1020 is one of 1 at 255.
-    assert record["psnr_y"] == pytest.approx(48.1308, abs=5e-5)
+    assert means["psnr_y"] == pytest.approx(48.1308, abs=5e-5)
     # The original may state its format itself.
     write(tmp_path / "a.y4m", (400, 512, 512), fmt=fmt)
     again = evaluate_sequences(keep, [(tmp_path / "a.y4m", tmp_path / "b.yuv")], options)
-    assert again["psnr_y"] == record["psnr_y"]
+    assert again.means == means
 
 
 def test_refusals(tmp_path):

@@ -125,17 +125,16 @@ def test_a_thousand_damaged_files_end_nothing():
 
 
 @pytest.mark.parametrize("subsampling", ["4:2:0", "4:4:4"])
-@pytest.mark.parametrize("exact", [False, True])
-def test_coding_on_the_fly(subsampling, exact):
+def test_coding_on_the_fly(subsampling):
     pixels = picture(44, 53)
-    decoded, coding = encode_jpeg(pixels, quality=30, subsampling=subsampling, exact=exact)
+    decoded, coding = encode_jpeg(pixels, quality=30, subsampling=subsampling)
     data = jpeg(pixels, quality=30, subsampling=subsampling)
     np.testing.assert_array_equal(decoded, np.asarray(Image.open(io.BytesIO(data))))
     assert decoded.dtype == np.uint8
-    assert coding.certain.all() == exact
+    assert coding.certain.all()
     assert (coding.size, coding.offset) == ((44, 53), (0, 0))
     assert (coding.quality, coding.subsampling) == (30, subsampling)
-    assert (coding.luma == read(data).luma).mean() > 0.999
+    np.testing.assert_array_equal(coding.luma, read(data).luma)
 
 
 @pytest.mark.parametrize("channels", [(), (1,)])

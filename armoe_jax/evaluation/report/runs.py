@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from armoe_jax.evaluation.record import quality_name
+from armoe_jax.evaluation.record import mean, quality_name
 from armoe_jax.images.io import FORMATS
 from armoe_jax.runtime.json_files import is_number, read_json
 
@@ -292,8 +292,8 @@ def _means(
     """Returns the record's means, and those it does not have; None if an image has no value."""
     means: dict[str, float | None] = {}
     for name in dict.fromkeys(name for row in rows.values() for name in row):
-        values = [row.get(name) for row in rows.values()]
-        known = [value for value in values if value is not None]
-        mean = sum(known) / len(known) if len(known) == len(values) else None
-        means[name] = record[name] if isinstance(record.get(name), float) else mean
+        stated = record.get(name)
+        means[name] = (
+            stated if isinstance(stated, float) else mean(row.get(name) for row in rows.values())
+        )
     return means
