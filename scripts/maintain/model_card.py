@@ -9,6 +9,16 @@ from armoe_jax.evaluation.record import Evaluation, condition
 from armoe_jax.evaluation.tables import markdown, number, usage_table
 
 TEMPLATE = string.Template("""\
+---
+license: other
+license_name: research-and-non-commercial-use
+license_link: NOTICE.md
+library_name: armoe_jax
+pipeline_tag: image-to-image
+tags: [compression-artifact-removal, image-restoration, $codec, jax, flax]
+metrics: [psnr, ssim]
+---
+
 # $name
 
 A small ARMoE network that removes artifacts of $artifacts from 8-bit RGB images: one network for
@@ -69,6 +79,7 @@ def render(record: Mapping[str, Any]) -> str:
         parameters=f"{record['num_parameters']:,}",
         bytes=f"{record['num_bytes']:,}",
         sha256=record["sha256"],
+        codec=_codec(data),
         artifacts=_artifacts(data),
         adaptation=_adaptation(config["model"]),
         coding=_coding(data),
@@ -94,8 +105,8 @@ def render(record: Mapping[str, Any]) -> str:
 
 
 def _wrapped(paragraph: str) -> str:
-    """Breaks the lines of running text anew; headings, code and tables stay as they are."""
-    if paragraph.startswith(("#", "    ", "|")):
+    """Breaks the lines of running text anew; what is none (the header, code) stays as it is."""
+    if paragraph.startswith(("---", "#", "    ", "|")):
         return paragraph
     return textwrap.fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False)
 
@@ -109,6 +120,10 @@ def _note(record: Mapping[str, Any]) -> str:
             "of the correction it has learnt, for less harm where it takes texture for an artifact."
         )
     return "".join(f" {sentence}" for sentence in words if sentence)
+
+
+def _codec(data: Mapping[str, Any]) -> str:
+    return "jpeg" if data["source"] == "jpeg" else data["codec"]
 
 
 def _artifacts(data: Mapping[str, Any]) -> str:
@@ -176,8 +191,7 @@ def _part(part: Mapping[str, Any]) -> str:
         words.append("anywhere" if grid == 1 else f"at multiples of {grid} pixels")
     if "qps" in part:
         words.append(f"at QP {', '.join(map(str, part['qps']))}")
-    if "root" in part:
-        words.append(f"from {part['root']}")
+    words += [f"from {part[folder]}" for folder in ("root", "gt") if folder in part]
     return " ".join(words)
 
 

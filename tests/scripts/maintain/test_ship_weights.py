@@ -267,10 +267,10 @@ def test_card_tells_shares_of_a_mixture(weights_folder):
     data["mixture"] = [{"root": "DATA"}, {"root": "FULL"}]
     assert "; of the patches 50% from DATA and 50% from FULL." in unwrapped(render(record))
     data |= {"source": "jpeg", "mixture": [{"jpeg_quality": [10, 90]}, {"jpeg_quality": [10, 40]}]}
-    data["mixture"][0]["jpeg_twice"] = 0.25
+    data["mixture"][0] |= {"jpeg_twice": 0.25, "gt": "MORE"}
     expected = (
-        "; of the patches 50% from quality 10 to 90 (25% of them coded twice) and 50% from quality "
-        "10 to 40."
+        "; of the patches 50% from quality 10 to 90 (25% of them coded twice) from MORE and 50% "
+        "from quality 10 to 40."
     )
     assert expected in unwrapped(render(record))
 
