@@ -1,6 +1,6 @@
 r"""Small networks of the windowed kind, for many qualities: hours on two cores.
 
-The weights for JPEG come from three runs, in this order; PHOTOGRAPHS and EVAL are folders:
+The weights for JPEG come from five runs, in this order; PHOTOGRAPHS and EVAL are folders:
 
 python -m armoe_jax.main --config configs/armoe_w.py:jpeg --workdir runs/jpeg \
     --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL
@@ -9,10 +9,15 @@ python -m armoe_jax.main --config configs/armoe_w.py:jpeg_longer --workdir runs/
 python -m armoe_jax.main --config configs/armoe_w.py:jpeg_quality --workdir runs/jpeg_quality \
     --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL \
     --config.train.init_from=runs/jpeg_longer
+python -m armoe_jax.main --config configs/armoe_w.py:jpeg_deeper --workdir runs/jpeg_deeper \
+    --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL \
+    --config.train.init_from=runs/jpeg_quality
 
-The first two train the network, told each image's quantiser steps; the last, of minutes, its
-estimator of the quality alone, for images whose file is gone. Those for VVC continue the second:
-vvc, vvc_longer, vvc_quality. On a CPU set JAX_NUM_CPU_DEVICES to the number of cores.
+The first two train the network, told each image's quantiser steps; the third, of minutes, its
+estimator of the quality alone, for images whose file is gone; the fourth with four pairs more. The
+last continues that with softer photographs beside, a second folder in its mixture: the card of the
+weights has its command. Those for VVC continue the second: vvc, vvc_longer, vvc_quality. On a CPU
+set JAX_NUM_CPU_DEVICES to the number of cores.
 
 What short runs decided (350 steps of 16 patches, or as many patches, one seed; mean gain in PSNR-Y
 on twelve 256x256 parts of Kodak images at JPEG quality 10 / 20 / 40 / 80, dB):
@@ -110,6 +115,13 @@ JPEG_QUALITY: Changes = JPEG | {
     "checkpoint.every": 2_000,
 }
 
+JPEG_DEEPER: Changes = JPEG_LONGER | {  # from those weights; the added blocks start untrained
+    "model.depth": 6,
+    "train.init_partial": True,
+    "train.seed": 8,
+    "train.num_steps": 6_000,
+}
+
 VVC: Changes = TRAINING | {
     "model.experts": (),
     "model.quality_range": (17.0, 42.0),
@@ -153,6 +165,7 @@ RUNS = {
     "jpeg": JPEG,
     "jpeg_longer": JPEG_LONGER,
     "jpeg_quality": JPEG_QUALITY,
+    "jpeg_deeper": JPEG_DEEPER,
     "vvc": VVC,
     "vvc_longer": VVC_LONGER,
     "vvc_quality": VVC_QUALITY,
