@@ -192,7 +192,7 @@ def _part(part: Mapping[str, Any]) -> str:
     if "qps" in part:
         words.append(f"at QP {', '.join(map(str, part['qps']))}")
     words += [f"from {part[folder]}" for folder in ("root", "gt") if folder in part]
-    return " ".join(words)
+    return " ".join(words) or "at any of these"
 
 
 def _curve(curve: Sequence[Sequence[float | int]]) -> str:

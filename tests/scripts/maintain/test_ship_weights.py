@@ -264,6 +264,8 @@ def test_card_tells_shares_of_a_mixture(weights_folder):
     assert "; of the patches 25% at QP 22, 27 and 75% at QP 37." in unwrapped(render(record))
     data["mixture"] = [{"patch_grid": 8, "weight": 3.0}, {"patch_grid": 1}]
     assert "75% at multiples of 8 pixels and 25% anywhere." in unwrapped(render(record))
+    data["mixture"] = [{"qps": [22], "weight": 0.25}, {"weight": 0.75}]
+    assert "25% at QP 22 and 75% at any of these." in unwrapped(render(record))
     data["mixture"] = [{"root": "DATA"}, {"root": "FULL"}]
     assert "; of the patches 50% from DATA and 50% from FULL." in unwrapped(render(record))
     data |= {"source": "jpeg", "mixture": [{"jpeg_quality": [10, 90]}, {"jpeg_quality": [10, 40]}]}
