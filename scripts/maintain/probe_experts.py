@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from compare_experts import with_error
+from gain_table import with_error
 from jaxtyping import Float
 
 from armoe_jax.checkpoints.weights import load_weights
