@@ -112,14 +112,8 @@ def _wrapped(paragraph: str) -> str:
 
 
 def _note(record: Mapping[str, Any]) -> str:
-    scale = record.get("correction_scale", 1.0)
-    words = [record.get("note", "")]
-    if scale != 1:
-        words.append(
-            f"After training, the last layer was scaled by {scale:g}: the network adds that share "
-            "of the correction it has learnt, for less harm where it takes texture for an artifact."
-        )
-    return "".join(f" {sentence}" for sentence in words if sentence)
+    note = record.get("note", "")
+    return f" {note}" if note else ""
 
 
 def _codec(data: Mapping[str, Any]) -> str:

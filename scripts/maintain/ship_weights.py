@@ -38,7 +38,7 @@ from training_record import (
 
 import configs
 from armoe_jax.checkpoints import shipped
-from armoe_jax.checkpoints.weights import load_weights, save_weights
+from armoe_jax.checkpoints.weights import LoadedModel, load_weights, save_weights
 from armoe_jax.checkpoints.workdir import FOLDER as CHECKPOINTS
 from armoe_jax.runtime import errors
 from armoe_jax.runtime.errors import UserError
@@ -58,12 +58,6 @@ def main(argv: list[str] | None = None) -> int:
     write.add_argument("--config", required=True, help="for the command that is published")
     write.add_argument("--step", type=int, help="of the checkpoint (default: the newest)")
     write.add_argument("--first-steps", type=int, default=100)
-    write.add_argument(
-        "--correction-scale",
-        type=float,
-        default=1.0,
-        help="factor of what the network adds to its input: below 1 it errs on the safe side",
-    )
     write.add_argument("--note", default="", help="a sentence for the card's recipe")
     card = commands.add_parser("card", help="put evaluations into NAME.json and NAME.md")
     card.add_argument("name")
@@ -92,7 +86,6 @@ def _write(args: argparse.Namespace) -> int:
         "step": step,
         "places": sorted(places),
         "note": args.note,
-        "correction_scale": args.correction_scale,
         "config": masked(plain, places),
         "training": training_facts(args.workdir, step),
         "git_revision": start["git_revision"],
@@ -103,7 +96,7 @@ def _write(args: argparse.Namespace) -> int:
     config = _config(record["config"], places)
     record["first_losses"] = first_losses(config, args.first_steps)
     check_first_losses(args.workdir, record["first_losses"])
-    model = _scale_correction(_load_step(args.workdir, step), args.correction_scale)
+    model = _load_step(args.workdir, step)
     if model.num_parameters > LARGEST_MODEL:
         raise UserError(f"{model.num_parameters:,} parameters; at most {LARGEST_MODEL:,} are meant")
     facts = {key: record[key] for key in ("name", "step", "command", "git_revision")}
@@ -179,27 +172,13 @@ def _steps(workdir: Path) -> list[int]:
     return steps
 
 
-def _load_step(workdir: Path, step: int) -> Any:
+def _load_step(workdir: Path, step: int) -> LoadedModel:
     """Loads one checkpoint, from a copy: a run in progress may delete it meanwhile."""
     if step not in _steps(workdir):
         raise FileNotFoundError(f"no checkpoint of step {step}; there are {_steps(workdir)}")
     with tempfile.TemporaryDirectory() as folder:
         copytree(workdir / CHECKPOINTS / str(step), Path(folder) / CHECKPOINTS / str(step))
         return load_weights(folder)
-
-
-def _scale_correction(model: Any, scale: float) -> Any:
-    """Scales the last layer, whose output a network with a global skip adds to its input."""
-    if scale == 1:
-        return model
-    if not getattr(model.config, "global_skip", False) or not 0 < scale < 1:
-        raise UserError(
-            f"--correction-scale {scale}: needs a network with global_skip, and a value above 0 "
-            "and up to 1"
-        )
-    params = dict(model.variables["params"])
-    params["conv_last"] = {name: scale * value for name, value in params["conv_last"].items()}
-    return dataclasses.replace(model, variables=dict(model.variables) | {"params": params})
 
 
 def _places(words: list[str]) -> dict[str, str]:

@@ -86,10 +86,8 @@ def test_jpeg_is_coded_on_the_way():
     assert "Patches are coded as JPEG on the fly" in text
 
 
-def test_a_scaled_correction_is_told():
-    assert "scaled by" not in card()
-    text = card(correction_scale=0.75, note="Shortened.")
-    assert "images/s. Shortened. After training, the last layer was scaled by 0.75:" in text
+def test_a_note_ends_the_recipe():
+    assert "images/s. Shortened. " in card(note="Shortened.")
 
 
 def test_results_are_a_table():

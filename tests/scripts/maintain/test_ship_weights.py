@@ -1,6 +1,5 @@
 """Weights of the package: written from a run, described by a card, found, measured, repeated."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -21,6 +20,7 @@ from skimage.data import astronaut
 import configs
 from armoe_jax import cli, load_pretrained
 from armoe_jax.checkpoints import shipped
+from armoe_jax.checkpoints.folder import save_model
 from armoe_jax.checkpoints.weights import load_weights
 from armoe_jax.images.io import write_image
 from armoe_jax.metrics import psnr
@@ -87,10 +87,8 @@ def run(tmp_path_factory):
 
 
 def tiny_config(pairs):
-    """The configuration of that run, the only whole one of a released network."""
-    network = dataclasses.replace(networks.RELEASED, global_skip=True)
-    overrides = training_runs.tiny_overrides(pairs, network)
-    config = configs.load(training_runs.RELEASED_CONFIG, overrides)
+    """The configuration of that run."""
+    config = configs.load(training_runs.CONFIG, training_runs.tiny_overrides(pairs))
     config.sharding.num_devices = 1
     config.optim.schedule = "cosine"
     return config
@@ -118,23 +116,8 @@ def weights_folder(written, tmp_path, monkeypatch):
 
 def write_arguments(run):
     words = ["write", str(run / "workdir"), "car_small_vvc"]
-    words += ["--config", training_runs.RELEASED_CONFIG]
+    words += ["--config", training_runs.CONFIG]
     return [*words, "--place", f"DATA={run / 'pairs'}", "--first-steps", "8"]
-
-
-@pytest.mark.slow
-def test_write_can_scale_what_the_network_adds(run, weights_folder):
-    plain = load_pretrained("car_small_vvc").variables["params"]
-    with pytest.raises(SystemExit):
-        ship.main([*write_arguments(run), "--correction-scale", "half"])
-    assert ship.main([*write_arguments(run), "--correction-scale", "1.5"]) == 2
-    assert ship.main([*write_arguments(run), "--correction-scale", "0.5"]) == 0
-    scaled = load_pretrained("car_small_vvc").variables["params"]
-    for name, value in plain["conv_last"].items():
-        np.testing.assert_array_equal(scaled["conv_last"][name], 0.5 * np.asarray(value))
-    np.testing.assert_array_equal(scaled["conv_first"]["bias"], plain["conv_first"]["bias"])
-    card = unwrapped((weights_folder / "car_small_vvc.md").read_text())
-    assert "the last layer was scaled by 0.5" in card
 
 
 @pytest.mark.slow
@@ -151,7 +134,7 @@ def test_write(run, weights_folder):
     words = record["command"].split()
     assert words[:3] == ["python", "-m", "armoe_jax.main"]
     assert "--config.data.gt=DATA/train/gt" in words
-    assert "--config.train.batch_size=8" in words
+    assert "--config.data.patch_size=8" in words
     card = unwrapped((weights_folder / "car_small_vvc.md").read_text())
     assert NOT_MEASURED in card
     assert record["command"] in card
@@ -229,9 +212,11 @@ def test_measure_and_card(weights_folder, tmp_path, capsys):
     assert f"{worst:+.3f}" in card
 
 
-def test_without_mixture_only_the_mixture_is_silent(run, tmp_path):
-    folder = measure.without_mixture(str(run / "workdir"), tmp_path / "silent")
-    before = traverse_util.flatten_dict(load_weights(run / "workdir").variables, sep="/")
+def test_without_mixture_only_the_mixture_is_silent(make_variables, tmp_path):
+    variables = make_variables(networks.RELEASED)
+    save_model(tmp_path / "model", networks.RELEASED, variables, provenance={})
+    folder = measure.without_mixture(str(tmp_path / "model"), tmp_path / "silent")
+    before = traverse_util.flatten_dict(variables, sep="/")
     after = traverse_util.flatten_dict(load_weights(folder).variables, sep="/")
     changed = {name for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {name for name in before if "/moe/out_linear/" in name}
