@@ -11,7 +11,7 @@ from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
 
 RELEASED = ARMoEConfig(
     embed_dim=32,
-    depth=(2,),
+    depth=(1,),
     num_heads=(2,),
     mlp_ratio=1.0,
     split_size=(4, 4),

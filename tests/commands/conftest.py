@@ -14,7 +14,7 @@ from armoe_jax.checkpoints.shipped import shipped_names
 from armoe_jax.checkpoints.weights import load_weights, save_weights
 from armoe_jax.models import build_model
 
-CONFIG = dataclasses.replace(networks.RELEASED, depth=(1,), global_skip=True)
+CONFIG = dataclasses.replace(networks.RELEASED, global_skip=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """`armoe-jax benchmark`."""
 
 import argparse
-import dataclasses
 import json
 
 import jax
@@ -40,7 +39,7 @@ def write_config(path, network, **data):
 
 @pytest.fixture
 def config_file(tmp_path):
-    return write_config(tmp_path / "tiny.py", dataclasses.replace(networks.RELEASED, depth=(1,)))
+    return write_config(tmp_path / "tiny.py", networks.RELEASED)
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ def model(file):
 
 
 @pytest.fixture(scope="module")
-def identity(tmp_path_factory, config, make_variables):
+def identity(tmp_path_factory, make_variables):
     """A network without tail, which returns its input."""
-    config = dataclasses.replace(config, upsampler="", depth=(1,))
+    config = dataclasses.replace(networks.RELEASED, upsampler="")
     path = tmp_path_factory.mktemp("export") / "identity.armoe"
     export_model(path, config, make_variables(config), tile=TILE, platforms=["cpu"])
     return load_export(path)
@@ -97,7 +97,7 @@ def test_one_tile_is_the_program_itself(model):
 @pytest.mark.slow
 def test_super_resolution_gray_fixed_batch(make_variables, tmp_path):
     config = dataclasses.replace(
-        networks.RELEASED, in_chans=1, depth=(1,), upsampler="lightSR", global_skip=True
+        networks.RELEASED, in_chans=1, upsampler="lightSR", global_skip=True
     )
     variables = make_variables(config)
     export_model(tmp_path / "sr", config, variables, tile=TILE, batch=2, platforms=["cpu"])

@@ -19,9 +19,7 @@ def tiny(make_variables):
 @pytest.fixture(scope="package")
 def identity(make_variables):
     """A network without tail, which returns its input: compiles in no time."""
-    config = dataclasses.replace(
-        networks.RELEASED, depth=(1,), upsampler="", experts=ARMoEConfig().experts
-    )
+    config = dataclasses.replace(networks.RELEASED, upsampler="", experts=ARMoEConfig().experts)
     return config, make_variables(config)
 
 

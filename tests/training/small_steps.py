@@ -1,7 +1,5 @@
 """A network of one block, its variables, and single training steps of it."""
 
-import dataclasses
-
 import networks
 
 import configs
@@ -12,7 +10,7 @@ from armoe_jax.training import state as train_state
 from armoe_jax.training.objectives import StepOptions
 from armoe_jax.training.step import lower_train_step, make_train_step, metrics_shapes
 
-SMALL = dataclasses.replace(networks.RELEASED, depth=(1,))
+SMALL = networks.RELEASED
 EXPERTS = SMALL.experts
 
 

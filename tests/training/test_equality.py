@@ -35,7 +35,7 @@ NETWORKS = {
     "windowed": (runs.CONFIG, dataclasses.replace(networks.WINDOWED, depth=1, experts=EXPERTS)),
     "released": (
         runs.RELEASED_CONFIG,
-        dataclasses.replace(networks.RELEASED, depth=(1,), experts=EXPERTS),
+        dataclasses.replace(networks.RELEASED, experts=EXPERTS),
     ),
 }
 # One constant more in all logits of a softmax changes nothing: its gradient is rounding noise.
