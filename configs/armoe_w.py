@@ -1,6 +1,6 @@
 r"""Small networks of the windowed kind, for many qualities: hours on two cores.
 
-The weights for JPEG come from five runs, in this order; PHOTOGRAPHS and EVAL are folders:
+The weights for JPEG began with these runs, in this order; PHOTOGRAPHS and EVAL are folders:
 
 python -m armoe_jax.main --config configs/armoe_w.py:jpeg --workdir runs/jpeg \
     --config.data.gt=PHOTOGRAPHS --config.data.eval_gt=EVAL
@@ -14,10 +14,10 @@ python -m armoe_jax.main --config configs/armoe_w.py:jpeg_deeper --workdir runs/
     --config.train.init_from=runs/jpeg_quality
 
 The first two train the network, told each image's quantiser steps; the third, of minutes, its
-estimator of the quality alone, for images whose file is gone; the fourth with four pairs more. The
-last continues that with softer photographs beside, a second folder in its mixture: the card of the
-weights has its command. Those for VVC continue the second: vvc, vvc_longer, vvc_quality. On a CPU
-set JAX_NUM_CPU_DEVICES to the number of cores.
+estimator of the quality alone, for images whose file is gone; the fourth with four pairs more. Two
+more continued that with softer photographs beside, a second folder in their mixtures: the card of
+the weights has the command of the last. Those for VVC continued the second: vvc, vvc_longer,
+vvc_quality. On a CPU set JAX_NUM_CPU_DEVICES to the number of cores.
 
 What short runs decided (350 steps of 16 patches, or as many patches, one seed; mean gain in PSNR-Y
 on twelve 256x256 parts of Kodak images at JPEG quality 10 / 20 / 40 / 80, dB):
