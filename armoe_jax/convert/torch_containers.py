@@ -24,7 +24,8 @@ from armoe_jax.convert.torch_records import Storage, quote
 MAX_ENTRIES = 100_000
 """Most entries of an archive that is read; the full network has about 4,000 tensors."""
 
-# What the standard library raises at wrong sizes, positions (OSError, OverflowError), checksums.
+# What the standard library raises at wrong sizes, positions (OSError, OverflowError), checksums,
+# and at a compression that it does not know (NotImplementedError).
 _ZIP_ERRORS = (
     zipfile.BadZipFile, EOFError, NotImplementedError, OSError, OverflowError, struct.error
 )  # fmt: skip

@@ -45,7 +45,8 @@ DEFAULT_OVERLAP = 32
 SYMBOLIC_BATCH = "b"
 _INFO, _PROGRAM, _WEIGHTS = "export.json", "program.bin", "weights.safetensors"
 
-# What zipfile raises beside ValueError for headers that are damaged.
+# What zipfile raises beside ValueError for headers that are damaged, NotImplementedError where they
+# name a compression that it does not know.
 _DAMAGE = (zipfile.BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, struct.error)
 
 

@@ -41,8 +41,8 @@ def of_arm(name: str, config: Any) -> Any:
     if name == "released":
         released = configs.load(RELEASED)
         released.data, released.sharding.num_devices = config.data, 1
-        for name in SHARED_TRAINING:
-            released.train[name] = config.train[name]
+        for field in SHARED_TRAINING:
+            released.train[field] = config.train[field]
         released.optim.warmup_steps = config.optim.warmup_steps
         return released
     if name == "none":
