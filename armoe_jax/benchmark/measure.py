@@ -4,6 +4,7 @@ All figures are of one device and one process in which nothing else runs.
 """
 
 import dataclasses
+import functools
 import itertools
 import operator
 import statistics
@@ -77,16 +78,30 @@ class Measurement:
     expert_counts: dict[str, int] | None
 
 
-def measure_inference(model: Network, case: Case, *, repeats: int) -> Measurement:
-    """Measures restoring a batch with random weights and the gates' own choices.
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A program that is still to be compiled.
+
+    Attributes:
+        lower: Traces and lowers it.
+        bind: Makes of the compiled program a function that runs it once and returns its arrays.
+    """
+
+    lower: Callable[[], jax.stages.Lowered]
+    bind: Callable[[jax.stages.Compiled], Callable[[], Any]]
+
+
+def inference_work(model: Network, case: Case) -> Work:
+    """Returns the restoring of a batch with random weights and the gates' own choices.
+
+    A run returns the images and the experts that were chosen.
 
     Args:
         model: The network, set up as `case` says.
         case: Size, batch, and possibly an expert for all blocks.
-        repeats: Number of measured runs.
 
     Raises:
-        ValueError: There is no such expert, or the network does not take the size.
+        ValueError: There is no such expert.
     """
     config = model.config
     expert = _expert_index(config, case.expert)
@@ -99,20 +114,77 @@ def measure_inference(model: Network, case: Case, *, repeats: int) -> Measuremen
         y, routing = result
         return y, routing.expert
 
-    prepared = _prepare(lambda: jax.jit(restore).lower(variables, images))
+    return Work(
+        lambda: jax.jit(restore).lower(variables, images),
+        lambda program: functools.partial(program, variables, images),
+    )
+
+
+def training_work(model: Network, case: Case, options: StepOptions, *, ema: bool) -> Work:
+    """Returns the project's own training step: forward, backward, Adam, averages, metrics.
+
+    A run continues from the state that the run before left.
+
+    Args:
+        model: The network, set up as `case` says.
+        case: Size of the input patches and batch.
+        options: The step's loss, optimiser and so on.
+        ema: Whether moving averages are kept.
+
+    Raises:
+        ValueError: The batch is too small or cannot be split.
+    """
+    config, fsdp = model.config, bool(case.fsdp)
+    mesh = sharding.make_mesh(case.devices or 1)
+    sharding.check_batch(case.batch, mesh=mesh, accumulation_steps=options.accumulation_steps)
+    batch = jax.device_put(_random_pairs(config, case), sharding.batch_sharding(mesh))
+    metrics = metrics_shapes(config.num_layers, len(config.experts))
+    variables = stack_blocks(random_variables(config), config)
+    state = jax.device_get(
+        train_state.create(variables, options.optimizer, ema=ema, metrics=metrics)
+    )
+    state = sharding.place(state, train_state.shardings(state, mesh, fsdp=fsdp))
+    step_fn = make_train_step(model, options)
+
+    def bind(program: jax.stages.Compiled) -> Callable[[], Any]:
+        def step() -> Any:
+            nonlocal state
+            state, info = program(state, batch)
+            return state, info
+
+        return step
+
+    return Work(lambda: lower_train_step(step_fn, mesh, state, batch, fsdp=fsdp), bind)
+
+
+def measure_inference(model: Network, case: Case, *, repeats: int) -> Measurement:
+    """Measures `inference_work`.
+
+    Args:
+        model: The network, set up as `case` says.
+        case: Size, batch, and possibly an expert for all blocks.
+        repeats: Number of measured runs.
+
+    Raises:
+        ValueError: There is no such expert, or the network does not take the size.
+    """
+    work = inference_work(model, case)
+    prepared = _prepare(work.lower)
+    restore = work.bind(prepared.programs[0])
     chosen: Any = None
 
     def run() -> Any:
         nonlocal chosen
-        y, chosen = prepared.programs[0](variables, images)
+        y, chosen = restore()
         return y, chosen
 
     measured = _measure(prepared, run, repeats, _pixels(case))
-    if not config.experts:
+    experts = model.config.experts
+    if not experts:
         return measured
     chosen = np.asarray(chosen)
-    totals = count_choices(chosen.reshape(len(chosen), -1), len(config.experts)).sum(axis=0)
-    counts = dict(zip(config.experts, totals.tolist(), strict=True))
+    totals = count_choices(chosen.reshape(len(chosen), -1), len(experts)).sum(axis=0)
+    counts = dict(zip(experts, totals.tolist(), strict=True))
     return dataclasses.replace(measured, expert_counts=counts)
 
 
@@ -160,7 +232,7 @@ def measure_restoring(model: Network, case: Case, *, repeats: int) -> Measuremen
 def measure_training(
     model: Network, case: Case, options: StepOptions, *, ema: bool, repeats: int
 ) -> Measurement:
-    """Measures the project's own training step: forward, backward, Adam, averages, metrics.
+    """Measures `training_work`.
 
     Args:
         model: The network, set up as `case` says.
@@ -173,26 +245,9 @@ def measure_training(
         ValueError: The batch is too small or cannot be split, or the network does not take the
             size.
     """
-    config, fsdp = model.config, bool(case.fsdp)
-    mesh = sharding.make_mesh(case.devices or 1)
-    sharding.check_batch(case.batch, mesh=mesh, accumulation_steps=options.accumulation_steps)
-    batch = jax.device_put(_random_pairs(config, case), sharding.batch_sharding(mesh))
-    metrics = metrics_shapes(config.num_layers, len(config.experts))
-    variables = stack_blocks(random_variables(config), config)
-    state = jax.device_get(
-        train_state.create(variables, options.optimizer, ema=ema, metrics=metrics)
-    )
-    state = sharding.place(state, train_state.shardings(state, mesh, fsdp=fsdp))
-
-    step_fn = make_train_step(model, options)
-    prepared = _prepare(lambda: lower_train_step(step_fn, mesh, state, batch, fsdp=fsdp))
-
-    def step() -> Any:
-        nonlocal state
-        state, info = prepared.programs[0](state, batch)
-        return state, info
-
-    return _measure(prepared, step, repeats, _pixels(case))
+    work = training_work(model, case, options, ema=ema)
+    prepared = _prepare(work.lower)
+    return _measure(prepared, work.bind(prepared.programs[0]), repeats, _pixels(case))
 
 
 def make_row(case: Case, measured: Measurement, config: AnyConfig) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 # Usage: bash .gpu/on_machine.sh STAGE [ARGUMENTS]; see scripts/maintain/gpu/README.md.
 #   keep            moves the parts that came with this call to $GPU_WORK: the next brings others
 #   check           devices, rates of matrix products, tests marked parity or gpu
+#   measure ARGS    measure_card.py: speed of many programs, report and traces in $OUT
 #   bench ARGS      `armoe-jax benchmark ARGS`
 #   build QP...     codes the originals kept so far with VVC and halves JPEGs, on all cores
 #   train ARGS      `python -m armoe_jax.main ARGS`, stopped after TRAIN_SECONDS; weights in $OUT
@@ -52,8 +53,10 @@ for dtype, precision in (("float32", "default"), ("float32", "highest"), ("bfloa
 PY
     # The tests run on the CPU unless told otherwise. Figures that they record are in the XML file.
     JAX_PLATFORMS=${JAX_PLATFORMS:-cuda,cpu} $py -m pytest -q --maxfail 10 --no-header \
-      -p no:cacheprovider -m "parity or gpu" --timeout "${TEST_SECONDS:-240}" \
+      -p no:cacheprovider -n "${JOBS:-8}" -m "parity or gpu" --timeout "${TEST_SECONDS:-240}" \
       --junitxml "$OUT/check.xml" ${TESTS:-tests} 2>&1 | tee "$OUT/check.txt" | tail -n 40 ;;
+  measure)
+    $py scripts/maintain/gpu/measure_card.py --out "$OUT" "$@" 2>&1 | tee "$OUT/measure.txt" ;;
   bench)
     $py -m armoe_jax.cli benchmark "$@" ;;
   build)
@@ -71,5 +74,5 @@ PY
         2>&1 | tail -n 1
     done
     ls -la "$OUT" ;;
-  *) echo "unknown stage $stage: keep, check, bench, build or train" >&2; exit 2 ;;
+  *) echo "unknown stage $stage: keep, check, measure, bench, build or train" >&2; exit 2 ;;
 esac

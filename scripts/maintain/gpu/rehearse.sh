@@ -7,7 +7,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$(realpath -m "${1:?folder to work in}") python=${2:-python3.12}
 stages=("${@:3}")
-[ ${#stages[@]} -gt 0 ] || stages=(keep check bench build jpeg vvc)
+[ ${#stages[@]} -gt 0 ] || stages=(keep check measure bench build jpeg vvc)
 mkdir -p "$folder"
 if [ ! -e "$folder/venv/.done" ]; then
   "$python" -m venv "$folder/venv"
@@ -71,6 +71,11 @@ PY
 
 for name in "${stages[@]}"; do
   case $name in
+    measure)
+      printf '%s\n' '[{"variant": "armoe_w_base", "size": [64, 64], "trace": "base"},' \
+        '{"config": "configs/car_base.py:vvc", "mode": "train", "batch": 2, "size": [64, 64]}]' \
+        >"$folder/cases.json"
+      stage measure "$folder/cases.json" --side 512 ;;
     bench)
       stage bench --variant armoe_w_base --size 128 --repeats 2 --json "$OUT/infer.json"
       stage bench --mode train --config configs/car_base.py:jpeg --batch 8 --repeats 2 \
