@@ -146,6 +146,18 @@ VVC_LONGER: Changes = VVC | {  # from those weights; the added blocks start untr
     "optim.learning_rate": 1e-3,
 }
 
+VVC_SPECIALISTS: Changes = VVC_LONGER | {  # from joined weights, see join_specialists.py
+    "model.specialists": (28.0,),
+    "data.mixture": (),
+    "train.init_partial": False,
+    # Images that follow each other: those of a batch have different specialists.
+    "train.accumulation_steps": 8,
+    "train.quality_jitter": 1.5,
+    "train.seed": 7,
+    "train.num_steps": 1_000,
+    "optim.learning_rate": 2e-4,
+}
+
 VVC_QUALITY: Changes = VVC_LONGER | {
     # An image starts with a whole coding unit, but for what was cut from another.
     "data.mixture": ({"patch_grid": 8, "weight": 0.8}, {"weight": 0.2}),
@@ -168,6 +180,7 @@ RUNS = {
     "jpeg_deeper": JPEG_DEEPER,
     "vvc": VVC,
     "vvc_longer": VVC_LONGER,
+    "vvc_specialists": VVC_SPECIALISTS,
     "vvc_quality": VVC_QUALITY,
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 from armoe_jax.convert import armoe_rules as released
 from armoe_jax.convert import detect
 from armoe_jax.convert.rules import Rule
-from armoe_jax.convert.windowed_rules import FIRST, detect_windowed, windowed_rules
+from armoe_jax.convert.windowed_rules import detect_windowed, is_windowed, windowed_rules
 from armoe_jax.models.build import MIXTURES, AnyConfig
 from armoe_jax.models.windowed_config import ARMoEWConfig
 
@@ -35,7 +35,7 @@ def detect_config(tensors: Mapping[str, np.ndarray], **given: Any) -> AnyConfig:
             can neither be seen nor is given.
         TypeError: A keyword is no field of the architecture.
     """
-    shown = "windowed" if FIRST in tensors else "released"
+    shown = "windowed" if is_windowed(tensors) else "released"
     if given.get("mixture", shown) != shown:
         raise ValueError(
             f"mixture={given['mixture']!r} contradicts the state dict, whose tensors are those of "

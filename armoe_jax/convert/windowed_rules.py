@@ -17,12 +17,20 @@ from armoe_jax.models.build import build_model
 from armoe_jax.models.windowed_config import ARMoEWConfig
 
 FIRST = "conv_first.kernel"
-"""A tensor that all of these networks have, and no released one."""
+"""A tensor that all of these networks have, and no released one; specialists have one each."""
+
+SPECIALIST = "specialist_0."
+"""What its tensors' names begin with, in networks of several."""
 
 _BLOCK = re.compile(r"group_0\.block_(\d{1,5})\.(?:pair_(\d{1,5})\.|moe\.)")
 
 LARGEST = 65_536
 """Largest axis of a weight: shapes may declare more than a file holds."""
+
+
+def is_windowed(tensors: Mapping[str, np.ndarray]) -> bool:
+    """Tells whether a state dict is that of such a network."""
+    return FIRST in tensors or SPECIALIST + FIRST in tensors
 
 
 @functools.cache
@@ -43,13 +51,15 @@ def detect_windowed(tensors: Mapping[str, np.ndarray], given: Mapping[str, Any])
     """Returns the fields that names and shapes show; given ones must not contradict them.
 
     They do not show `route`, the order of the experts (that of FRAMES is assumed), `share_mixings`
-    where "swt" is alone, which then changes nothing, and the values of `quality_range`, which must
-    be given for networks that have one.
+    where "swt" is alone, which then changes nothing, and the values of `quality_range` and of
+    `specialists`, which must be given for networks that have them.
 
     Raises:
         ValueError: A tensor is missing or misshapen, a given field contradicts the tensors, or
-            `quality_range` or `window` can neither be seen nor is given.
+            `quality_range`, `specialists` or `window` can neither be seen nor is given.
     """
+    if SPECIALIST + FIRST in tensors:
+        tensors = _of_one_specialist(tensors, given)
     _, _, pixels, embed_dim = _shape(tensors, FIRST, 4)
     if pixels not in (1, 3, 4, 12):
         raise ValueError(f"{FIRST} has {pixels} input channels; 1, 3, 4 or 12 are known")
@@ -81,6 +91,19 @@ def detect_windowed(tensors: Mapping[str, np.ndarray], given: Mapping[str, Any])
             "cannot detect quality_range: give it, such as quality_range=(0, 8) for JPEG"
         )
     return seen
+
+
+def _of_one_specialist(
+    tensors: Mapping[str, np.ndarray], given: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Returns the tensors under the names that they would have if there were no other."""
+    number = sum(name.startswith("specialist_") and name.endswith(f".{FIRST}") for name in tensors)
+    if len(given.get("specialists", ())) != number - 1:
+        raise ValueError(
+            f"cannot detect specialists: give the {number - 1} qualities at which another of the "
+            f"{number} takes over, such as specialists=(28,) for two"
+        )
+    return {name.removeprefix(SPECIALIST): tensor for name, tensor in tensors.items()}
 
 
 def _mixture(tensors: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ expert that its gate chooses.
 """
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,7 @@ from armoe_jax.models.quality import KNOTS, Modulation, knot_weights
 from armoe_jax.models.quality_estimator import ESTIMATORS
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
+from armoe_jax.models.specialists import restore_by_specialists, specialist_of
 from armoe_jax.models.windowed_config import ARMoEWConfig
 from armoe_jax.models.windowed_mixture import WindowedMixture
 from armoe_jax.ops.color import from_planes, to_planes
@@ -219,6 +221,9 @@ class ARMoEW(nn.Module):
         padded = pad_to_windows(x, c.alignment)
         if c.quality_range and quality is None:
             quality, steps = self._believed(x, steps)
+        if c.specialists:
+            y = self._by_specialists(x, jnp.asarray(quality), steps, train=train)
+            return (y, _no_choices(c.num_layers, x)) if return_routing else y
         planes = to_planes(padded)
         features = self._stem(planes, quality)
         if train and gate_noise is None and len(c.experts) > 1 and expert is None:
@@ -251,6 +256,29 @@ class ARMoEW(nn.Module):
         coded_before = (estimate > told + MISTRUST) & (estimate > SURELY_CODED)
         believed = (steps[:, 0] > 0) & ~coded_before
         return jnp.where(believed, told, estimate), jnp.where(believed[:, None], steps, 0.0)
+
+    def _by_specialists(
+        self,
+        x: Float[Array, "b h w c"],
+        quality: Float[Array, " b"],
+        steps: Float[Array, "b f"] | None,
+        *,
+        train: bool,
+    ) -> Float[Array, "b h w c"]:
+        """Restores each image by the set of weights that its quality chooses."""
+        bounds = self.config.specialists
+        single = dataclasses.replace(self.config, specialists=())
+        network = self.clone(config=single, parent=None, name=None)
+
+        def new(key: Array) -> dict[str, Any]:
+            return dict(network.init(key, x[:1], quality=quality[:1])["params"])
+
+        def restore(params: Any, x: Array, quality: Array, steps: Array | None) -> Any:
+            return network.apply({"params": params}, x, train=train, quality=quality, steps=steps)
+
+        specialists = [self.param(f"specialist_{i}", new) for i in range(len(bounds) + 1)]
+        index = specialist_of(quality, bounds)
+        return restore_by_specialists(restore, specialists, index, x, quality, steps)
 
     def _stem(
         self, planes: Float[Array, "b h w c"], quality: Float[Array, " b"] | None
@@ -322,6 +350,12 @@ def _no_choice(x: Float[Array, "b h w c"]) -> Routing:
         dropped=jnp.zeros((), jnp.int32),
         load_balancing_loss=jnp.zeros(()),
     )
+
+
+def _no_choices(layers: int, x: Float[Array, "b h w c"]) -> Routing:
+    """Returns the record of all blocks of a network without mixtures."""
+    records = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[_no_choice(x)] * layers)
+    return dataclasses.replace(records, load_balancing_loss=jnp.zeros(()))
 
 
 def _check_input(

@@ -1,6 +1,7 @@
 """The architecture of a network whose mixture chooses experts window by window."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 from armoe_jax.experts import FRAMES
@@ -12,6 +13,8 @@ ROUTES = ("window", "image")
 
 MAX_PAIRS = 256
 """Most residual pairs of all blocks together; the large network has 8."""
+
+MAX_SPECIALISTS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,9 @@ class ARMoEWConfig:
             alone, or "attention", from luma and chroma together, of the places that tell most.
         interval_head: Whether the last layer corrects the luma's DCT coefficients knowing the
             quantiser steps of the JPEG file; needs `quality_range`.
+        specialists: Qualities at which another set of weights takes over: (28,) has one up to QP
+            28 and one beyond, and an image costs as much as with one set. () for one; needs
+            `quality_range` and no experts.
         grid: Period in pixels of learnt offsets that tell positions on the coding grid apart, a
             power of two such as 16; 0 for none.
     """
@@ -59,10 +65,11 @@ class ARMoEWConfig:
     quality_range: tuple[float, ...] = ()
     quality_estimator: str = "mean"
     interval_head: bool = False
+    specialists: tuple[float, ...] = ()
     grid: int = 0
 
     def __post_init__(self):
-        for name in ("experts", "quality_range"):
+        for name in ("experts", "quality_range", "specialists"):
             value = getattr(self, name)
             if isinstance(value, (str, int)) or not hasattr(value, "__iter__"):
                 raise ValueError(f"{name}={value!r} must be a sequence, such as ('dct',)")
@@ -139,6 +146,19 @@ def _check(c: ARMoEWConfig) -> None:
         c.adapt_experts,
         "False without a quality_range to follow",
     )
+    _check_specialists(c)
     # Tiles start at multiples of the largest of these; powers of two nest, so that all meet there.
     grids = (0, *powers, 64)
     require(c.grid in grids, "grid", c.grid, f"one of {grids}")
+
+
+def _check_specialists(c: ARMoEWConfig) -> None:
+    bounds = c.specialists
+    if not bounds:
+        return
+    require(len(c.quality_range) == 2, "specialists", bounds, "() without a quality_range")
+    require(not c.experts, "specialists", bounds, "() in a network with experts")
+    mild, strong = sorted(c.quality_range)
+    rising = all(a < b for a, b in itertools.pairwise((mild, *bounds, strong)))
+    allowed = f"at most {MAX_SPECIALISTS - 1} rising qualities between {mild:g} and {strong:g}"
+    require(rising and len(bounds) < MAX_SPECIALISTS, "specialists", bounds, allowed)

@@ -28,6 +28,14 @@ CONFIGS = {
         adapt_experts=True,
         share_mixings=True,
     ),
+    "specialists": dataclasses.replace(
+        SMALL,
+        quality_range=(17.0, 42.0),
+        experts=(),
+        window=8,
+        expert_dim=32,
+        specialists=(25.0, 33.0),
+    ),
 }
 
 
@@ -47,7 +55,8 @@ def draw(config):
 def test_names_and_shapes_tell_the_architecture(config):
     rules = rules_of(config)
     tensors = export_variables(rules, draw(config), {}, constants=True)
-    assert detect_config(tensors, quality_range=config.quality_range) == config
+    given = {"quality_range": config.quality_range, "specialists": config.specialists}
+    assert detect_config(tensors, **given) == config
     back = import_state_dict(rules, tensors).variables
     jax.tree.map(np.testing.assert_array_equal, back, draw(config))
 
@@ -91,6 +100,14 @@ def without(name):
 def test_what_cannot_be_detected(tensors, given, message):
     with pytest.raises((ValueError, TypeError), match=message):
         detect_config(tensors, **given)
+
+
+def test_where_specialists_take_over_must_be_told():
+    config = CONFIGS["specialists"]
+    tensors = export_variables(rules_of(config), draw(config), {}, constants=True)
+    for given in ({}, {"specialists": (28,)}):
+        with pytest.raises(ValueError, match="give the 2 qualities at which another of the 3"):
+            detect_config(tensors, quality_range=config.quality_range, **given)
 
 
 def test_the_window_of_a_stationary_expert_must_be_told():

@@ -51,8 +51,35 @@ def test_an_estimator_needs_a_quality_to_estimate():
 
 
 @pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"specialists": (4.0,)}, "() in a network with experts"),
+        ({"specialists": (4.0, 3.0), "experts": ()}, "at most 7 rising qualities between 0 and 8"),
+        ({"specialists": (8.0,), "experts": ()}, "at most 7 rising qualities between 0 and 8"),
+        ({"specialists": tuple(i / 2 for i in range(1, 9)), "experts": ()}, "at most 7 rising"),
+        (
+            {"specialists": (4.0,), "experts": (), "quality_range": (), "interval_head": False},
+            "() without a quality_range",
+        ),
+    ],
+)
+def test_refuses_specialists_that_no_quality_could_choose(changes, allowed):
+    with pytest.raises(ValueError, match="specialists=") as error:
+        dataclasses.replace(SMALL, **changes)
+    assert allowed in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
-    [("depth", 2.5), ("depth", [2]), ("interval_head", 1), ("experts", [1]), ("quality_range", 3)],
+    [
+        ("specialists", 28),
+        ("specialists", ["28"]),
+        ("depth", 2.5),
+        ("depth", [2]),
+        ("interval_head", 1),
+        ("experts", [1]),
+        ("quality_range", 3),
+    ],
 )
 def test_refuses_values_of_other_types_out_of_files(field, value):
     with pytest.raises(ValueError, match=f"{field}="):
