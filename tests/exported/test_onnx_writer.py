@@ -14,6 +14,7 @@ from armoe_jax.cli import main
 from armoe_jax.exported.onnx_writer import MISSING, OnnxInfo, check_onnx, export_onnx
 from armoe_jax.images.jpeg import log2_step_of_quality
 from armoe_jax.models import ARMoEConfig, ARMoEWConfig, build_model
+from armoe_jax.models.quality_estimator import ESTIMATORS
 from armoe_jax.runtime.errors import UserError
 
 TILE = 32
@@ -75,6 +76,37 @@ def test_a_coding_quality_is_fixed_in_the_file(packages, variables, tmp_path):
     told = apply(variables, jnp.asarray(x), quality=jnp.full((3,), log2_step_of_quality(40)))
     np.testing.assert_allclose(y.transpose(0, 2, 3, 1), told, atol=1e-4)
     assert abs(np.asarray(apply(variables, jnp.asarray(x))) - told).max() > 1e-3
+
+
+def test_each_tile_has_its_specialist(packages, tmp_path):
+    import onnxruntime
+
+    bound = 4.0
+    config = dataclasses.replace(CONFIG, interval_head=False, specialists=(bound,))
+    model = build_model(config)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, TILE, TILE, 3)))
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda s: rng.normal(0, 0.2, s.shape).astype(np.float32), shapes)
+    x = rng.random((3, TILE, TILE, 3), np.float32) ** np.array([1, 8, 1])[:, None, None, None]
+    x = x.astype(np.float32)
+    estimate = jax.jit(ESTIMATORS[config.quality_estimator](config.quality_range).apply)
+    params = {"params": variables["params"]["quality"]}
+    estimates = np.asarray(estimate(params, np.round(x * 255) / 255))
+    position = variables["params"]["quality"]["position"]
+    # Moves the estimates so that the bound lies between them.
+    middle = (estimates.max() + estimates.min()) / 2
+    mild, strong = config.quality_range
+    position["bias"] = position["bias"] + (bound - middle) / (strong - mild) * 2
+    moved = np.asarray(estimate(params, np.round(x * 255) / 255))
+    assert moved.min() < bound < moved.max()
+    path = tmp_path / "specialists.onnx"
+    info = export_onnx(path, config, variables, tile=TILE)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for tiles in (x, x[:1], x[1:2]):
+        (y,) = session.run(["output"], {"input": tiles.transpose(0, 3, 1, 2)})
+        expected = jax.jit(model.apply)(variables, jnp.asarray(tiles))
+        np.testing.assert_allclose(y.transpose(0, 2, 3, 1), expected, atol=1e-4)
+    assert check_onnx(path, info, config, variables) < 1e-4
 
 
 def test_the_file_tells_what_it_is(file):
