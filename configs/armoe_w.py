@@ -154,8 +154,8 @@ VVC_SPECIALISTS: Changes = VVC_LONGER | {  # from joined weights, see join_speci
     "train.accumulation_steps": 8,
     "train.quality_jitter": 1.5,
     "train.seed": 7,
-    "train.num_steps": 1_000,
-    "optim.learning_rate": 2e-4,
+    "train.num_steps": 2_000,
+    "optim.learning_rate": 3e-4,
 }
 
 VVC_QUALITY: Changes = VVC_LONGER | {

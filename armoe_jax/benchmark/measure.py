@@ -136,7 +136,12 @@ def training_work(model: Network, case: Case, options: StepOptions, *, ema: bool
     """
     config, fsdp = model.config, bool(case.fsdp)
     mesh = sharding.make_mesh(case.devices or 1)
-    sharding.check_batch(case.batch, mesh=mesh, accumulation_steps=options.accumulation_steps)
+    sharding.check_batch(
+        case.batch,
+        mesh=mesh,
+        accumulation_steps=options.accumulation_steps,
+        statistics=config.has_batch_statistics,
+    )
     batch = jax.device_put(_random_pairs(config, case), sharding.batch_sharding(mesh))
     metrics = metrics_shapes(config.num_layers, len(config.experts))
     variables = stack_blocks(random_variables(config), config)

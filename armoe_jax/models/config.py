@@ -113,6 +113,11 @@ class ARMoEConfig:
         return len(set(zip(self.depth, self.num_heads, strict=True))) == 1
 
     @property
+    def has_batch_statistics(self) -> bool:
+        """Whether the network normalises over a batch, as its gates do."""
+        return bool(self.experts)
+
+    @property
     def hidden_dim(self) -> int:
         """Hidden width of the feed-forward layers."""
         return int(self.embed_dim * self.mlp_ratio)

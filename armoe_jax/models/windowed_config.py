@@ -92,6 +92,11 @@ class ARMoEWConfig:
         return True
 
     @property
+    def has_batch_statistics(self) -> bool:
+        """Whether the network normalises over a batch: its gates do not."""
+        return False
+
+    @property
     def alignment(self) -> int:
         """Sides of inputs and corners of tiles must be multiples of this many pixels."""
         return max(self.window * self.stride, self.grid, 8 if self.interval_head else 1)

@@ -61,10 +61,13 @@ def prepare(config: Any) -> Parts:
         ValueError: A field is not allowed, or does not go with others.
     """
     mesh = sharding.make_mesh(config.sharding.num_devices)
-    sharding.check_batch(
-        config.train.batch_size, mesh=mesh, accumulation_steps=config.train.accumulation_steps
-    )
     model = build_model(config.model.to_dict())
+    sharding.check_batch(
+        config.train.batch_size,
+        mesh=mesh,
+        accumulation_steps=config.train.accumulation_steps,
+        statistics=model.config.has_batch_statistics,
+    )
     options = make_step_options(config, model)
     return Parts(
         config=config,

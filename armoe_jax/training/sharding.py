@@ -41,8 +41,16 @@ def make_mesh(num_devices: int = 0) -> Mesh:
     return jax.make_mesh((len(chosen),), (DATA_AXIS,), axis_types=(AxisType.Auto,), devices=chosen)
 
 
-def check_batch(batch_size: int, *, mesh: Mesh, accumulation_steps: int = 1) -> None:
+def check_batch(
+    batch_size: int, *, mesh: Mesh, accumulation_steps: int = 1, statistics: bool = True
+) -> None:
     """Checks that a global batch can be split over the mesh, for each micro-batch.
+
+    Args:
+        batch_size: Images of a step.
+        mesh: What they are split over.
+        accumulation_steps: Micro-batches of a step.
+        statistics: Whether the network has batch statistics, which need two images.
 
     Raises:
         ValueError: It cannot, or a micro-batch has fewer than the two images BatchNorm needs.
@@ -57,7 +65,7 @@ def check_batch(batch_size: int, *, mesh: Mesh, accumulation_steps: int = 1) -> 
             f"{accumulating}; use a multiple of {pieces}, or fewer devices "
             "(--config.sharding.num_devices=N)"
         )
-    if batch_size // accumulation_steps < 2:
+    if statistics and batch_size // accumulation_steps < 2:
         raise ValueError(
             f"train.batch_size {batch_size} gives micro-batches of "
             f"{batch_size // accumulation_steps}; batch statistics need at least 2 images"

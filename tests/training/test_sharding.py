@@ -2,6 +2,7 @@ import re
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 from jax.sharding import AxisType, PartitionSpec
@@ -91,9 +92,12 @@ def test_batches_that_do_not_fit_are_refused(batch, accumulation, message):
         sharding.check_batch(batch, mesh=sharding.make_mesh(), accumulation_steps=accumulation)
 
 
-def test_a_single_image_is_refused():
+def test_a_single_image_is_refused_for_batch_statistics():
     with pytest.raises(ValueError, match="at least 2 images"):
         sharding.check_batch(1, mesh=sharding.make_mesh(1))
+    sharding.check_batch(8, mesh=sharding.make_mesh(1), accumulation_steps=8, statistics=False)
+    assert networks.RELEASED.has_batch_statistics
+    assert not networks.WINDOWED.has_batch_statistics
 
 
 def test_a_batch_that_fits_is_accepted():
