@@ -148,7 +148,11 @@ VVC_LONGER: Changes = VVC | {  # from those weights; the added blocks start untr
 
 VVC_SPECIALISTS: Changes = VVC_LONGER | {  # from joined weights, see join_specialists.py
     "model.specialists": (28.0,),
-    "data.mixture": (),
+    "data.mixture": (
+        {"qps": (22,), "weight": 0.2},
+        {"qps": (22, 27, 32, 37), "weight": 0.6},
+        {"qps": (17, 22, 27, 32, 37, 42), "weight": 0.2},
+    ),
     "train.init_partial": False,
     # Images that follow each other: those of a batch have different specialists.
     "train.accumulation_steps": 8,
