@@ -41,14 +41,21 @@ CODING: armoe_w.Changes = {
 }
 
 
+RUNS = {
+    name: changes
+    for name, changes in armoe_w.RUNS.items()
+    if "model.specialists" not in changes  # this network has experts
+}
+
+
 def get_config(run: str = "jpeg") -> ConfigDict:
-    """Returns the locked configuration of one of `armoe_w.RUNS`."""
-    if run not in armoe_w.RUNS:
-        raise ValueError(f"configs/car_base.py:{run}: choose one of {', '.join(armoe_w.RUNS)}")
+    """Returns the locked configuration of one of RUNS."""
+    if run not in RUNS:
+        raise ValueError(f"configs/car_base.py:{run}: choose one of {', '.join(RUNS)}")
     config = base.get_config()
     with config.unlocked():
         config.model = base.model_config("armoe_w_base")
-    changes = armoe_w.RUNS[run] | ACCELERATOR
+    changes = RUNS[run] | ACCELERATOR
     for name in SMALL:
         changes.pop(name)
     if changes["data.source"] == "jpeg":

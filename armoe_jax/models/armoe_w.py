@@ -218,12 +218,12 @@ class ARMoEW(nn.Module):
         c = self.config
         _check_input(c, x, expert, quality, steps)
         b, h, w, chans = x.shape
-        padded = pad_to_windows(x, c.alignment)
         if c.quality_range and quality is None:
             quality, steps = self._believed(x, steps)
         if c.specialists:
             y = self._by_specialists(x, jnp.asarray(quality), steps, train=train)
             return (y, _no_choices(c.num_layers, x)) if return_routing else y
+        padded = pad_to_windows(x, c.alignment)
         planes = to_planes(padded)
         features = self._stem(planes, quality)
         if train and gate_noise is None and len(c.experts) > 1 and expert is None:

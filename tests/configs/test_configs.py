@@ -55,6 +55,11 @@ def test_only_patches_that_are_coded_for_training_share_images(run, images):
     assert config.train.batch_size // config.data.patches_per_image == images
 
 
+def test_the_base_network_has_experts_and_therefore_no_specialists():
+    with pytest.raises(ValueError, match="vvc_specialists: choose one of jpeg, "):
+        configs.load("configs/car_base.py:vvc_specialists")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_config_describes_its_command(name):
     docstring = importlib.import_module(f"configs.{name}").__doc__
