@@ -39,6 +39,31 @@ def test_each_serves_its_qualities(members, tmp_path):
         np.testing.assert_array_equal(load_pretrained(out, coding_quality=qp)(image), want)
 
 
+def test_sets_of_a_joined_network_are_members_again(members, tmp_path):
+    joined, swapped, alone = (tmp_path / f"{name}.safetensors" for name in "abc")
+    assert join_specialists.main([str(joined), *map(str, members), "--bounds", "28"]) == 0
+    words = [str(swapped), f"{joined}#1", str(members[0]), "--bounds", "30"]
+    assert join_specialists.main(words) == 0
+    assert join_specialists.main([str(alone), f"{swapped}#0"]) == 0
+    taken = load_weights(alone)
+    assert taken.config == CONFIG
+    assert taken.provenance["origin"]["specialist"] == 0
+    image = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    want = load_pretrained(members[1], coding_quality=25)(image)
+    for path in (swapped, alone):
+        np.testing.assert_array_equal(load_pretrained(path, coding_quality=25)(image), want)
+
+
+def test_refuses_a_set_that_is_not_there(members, tmp_path, capsys):
+    out, joined = tmp_path / "out.safetensors", tmp_path / "joined.safetensors"
+    assert join_specialists.main([str(joined), *map(str, members), "--bounds", "28"]) == 0
+    assert join_specialists.main([str(out), f"{joined}#2"]) == 2
+    assert "has no set 2, but 2, counted from 0" in capsys.readouterr().err
+    assert join_specialists.main([str(out), f"{members[0]}#0"]) == 2
+    assert "has no set 0, but 0" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("number", "bounds", "message"),
     [
