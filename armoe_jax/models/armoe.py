@@ -11,7 +11,7 @@ from armoe_jax.models.config import ARMoEConfig
 from armoe_jax.models.layers import Conv, LayerNorm, ResidualConv
 from armoe_jax.models.moe import DISPATCHES
 from armoe_jax.models.quality import Modulation
-from armoe_jax.models.quality_estimator import MeanEstimator
+from armoe_jax.models.quality_estimator import MeanEstimator, pooled_estimate
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
 from armoe_jax.ops.rearrange import pixel_shuffle
@@ -67,6 +67,7 @@ class ARMoE(nn.Module):
         expert: int | Int[Array, "l b"] | Int[np.ndarray, "l b"] | None = None,
         gate_noise: Float[Array, "l b e"] | Float[np.ndarray, "l b e"] | None = None,
         quality: Float[Array, " images"] | None = None,
+        estimate: Float[Array, " images"] | Float[np.ndarray, " images"] | None = None,
         return_routing: bool = False,
     ) -> Float[Array, "b height width c"] | tuple[Float[Array, "b height width c"], Routing]:
         """Restores a batch of images.
@@ -79,6 +80,8 @@ class ARMoE(nn.Module):
             gate_noise: Added to the logits of the gates, such as Gumbel samples.
             quality: Coding quality of each image, for a network with a `quality_range`; None:
                 estimated.
+            estimate: What the network estimates of the image that each is a part of, to be used
+                in place of its own estimate; NaN: unknown.
             return_routing: Also returns what the gates decided.
 
         Returns:
@@ -98,7 +101,8 @@ class ARMoE(nn.Module):
             gate_noise = jax.random.gumbel(self.make_rng("routing"), shape, jnp.float32)
 
         if c.quality_range and quality is None:
-            quality = MeanEstimator(c.quality_range, name="quality")(x)
+            own = MeanEstimator(c.quality_range, name="quality")(x)
+            quality = pooled_estimate(own, estimate)
         normalised = (x - mean) * c.img_range
         shallow = Conv(c.embed_dim, dtype=self.dtype, name="conv_first")(normalised)
         entry = LayerNorm(name="embed_norm")(shallow)

@@ -18,7 +18,7 @@ from armoe_jax.models.blocks import Control, Execution
 from armoe_jax.models.fields import require
 from armoe_jax.models.interval_head import IntervalHead
 from armoe_jax.models.quality import KNOTS, Modulation, knot_weights
-from armoe_jax.models.quality_estimator import ESTIMATORS
+from armoe_jax.models.quality_estimator import ESTIMATORS, LEVELS, pooled_estimate
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
 from armoe_jax.models.specialists import restore_by_specialists, specialist_of
@@ -34,8 +34,6 @@ GAIN = 4.0
 
 SMALL = 0.1
 """Size of a residual's, and of the whole correction's, untrained values relative to features."""
-
-LEVELS = 255.0
 
 MISTRUST = 1.1
 """A file is not believed if its pixels look coded with steps larger by this many octaves: it was
@@ -190,6 +188,7 @@ class ARMoEW(nn.Module):
         gate_noise: Float[Array, "l b e"] | Float[np.ndarray, "l b e"] | None = None,
         quality: Float[Array, " images"] | None = None,
         steps: Float[Array, "images frequencies"] | None = None,
+        estimate: Float[Array, " images"] | Float[np.ndarray, " images"] | None = None,
         return_routing: bool = False,
     ) -> Float[Array, "b h w c"] | tuple[Float[Array, "b h w c"], Routing]:
         """Restores a batch of images of any size.
@@ -205,6 +204,8 @@ class ARMoEW(nn.Module):
                 of `steps` where they are known and agree with the pixels, else estimated.
             steps: Quantiser steps of each JPEG's luma, 64 by frequency, row by row, in gray levels;
                 0 where unknown. The coding grid must start at the image's corner.
+            estimate: What the network estimates of the image that each is a part of, to be used
+                in place of its own estimate; NaN: unknown.
             return_routing: Also returns what the gates decided.
 
         Returns:
@@ -219,7 +220,7 @@ class ARMoEW(nn.Module):
         _check_input(c, x, expert, quality, steps)
         b, h, w, chans = x.shape
         if c.quality_range and quality is None:
-            quality, steps = self._believed(x, steps)
+            quality, steps = self._believed(x, steps, estimate)
         if c.specialists:
             y = self._by_specialists(x, jnp.asarray(quality), steps, train=train)
             return (y, _no_choices(c.num_layers, x)) if return_routing else y
@@ -243,13 +244,15 @@ class ARMoEW(nn.Module):
         return (y, routing) if return_routing else y
 
     def _believed(
-        self, x: Float[Array, "b h w c"], steps: Float[Array, "b f"] | None
+        self,
+        x: Float[Array, "b h w c"],
+        steps: Float[Array, "b f"] | None,
+        whole: Float[Array, " b"] | Float[np.ndarray, " b"] | None,
     ) -> tuple[Float[Array, " b"], Float[Array, "b f"] | None]:
         """Returns the coding quality, and the steps of those files that their pixels agree with."""
-        # The estimator knows 8-bit images; what a file tells of luma beyond them misleads it.
-        seen = jnp.round(jnp.clip(x, 0.0, 1.0) * LEVELS) / LEVELS
         estimator = ESTIMATORS[self.config.quality_estimator]
-        estimate = estimator(self.config.quality_range, name="quality")(seen)
+        own = estimator(self.config.quality_range, name="quality")(x)
+        estimate = pooled_estimate(own, whole)
         if steps is None:
             return estimate, None
         told = quality_of_steps(steps)

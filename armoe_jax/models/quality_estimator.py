@@ -22,6 +22,12 @@ BLOCK = 8
 WIDTH = 64
 """Hidden width of the estimators."""
 
+PLACE = 2 * BLOCK
+"""Side of what they look at together: a block of the image in half its resolution, in pixels."""
+
+LEVELS = 255.0
+"""Steps of an 8-bit image."""
+
 BLOCK_WIDTH, VOTES = 48, 32
 """Of the attentive estimator: features of each of a place's blocks, and its attention maps."""
 
@@ -48,7 +54,7 @@ class MeanEstimator(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, " b"]:
         """Returns the estimated qualities of images in [0, 1]; not kept within the range."""
         weights = jnp.asarray(LUMA if x.shape[-1] == 3 else (1.0,), x.dtype)
-        luma = 255.0 * ((x @ weights) - 0.5)
+        luma = LEVELS * ((_in_8_bits(x) @ weights) - 0.5)
         parts = [self._look_at(luma, "fine"), self._look_at(_halved(luma), "coarse")]
         return _quality_of(jnp.concatenate(parts, axis=-1), self.quality_range)
 
@@ -73,7 +79,7 @@ class AttentiveEstimator(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, " b"]:
         """Returns the estimated qualities of images in [0, 1]; not kept within the range."""
-        planes = _whole_blocks(_planes(x), 2 * BLOCK)
+        planes = _whole_blocks(_planes(_in_8_bits(x)), PLACE)
         luma, half = planes[..., 0], _halved(planes)
         fine = self._look_at(luma, "fine")
         b, rows, columns, width = fine.shape
@@ -95,6 +101,18 @@ class AttentiveEstimator(nn.Module):
 
 ESTIMATORS = {"mean": MeanEstimator, "attention": AttentiveEstimator}
 """Estimators by the name that a configuration gives them."""
+
+
+def pooled_estimate(
+    own: Float[Array, " b"], given: Float[Array, " b"] | Float[np.ndarray, " b"] | None
+) -> Float[Array, " b"]:
+    """Returns what is known of the images that others are parts of, where that is not NaN.
+
+    Args:
+        own: Estimates of the parts.
+        given: Estimates of the whole images; None: none is known.
+    """
+    return own if given is None else jnp.where(jnp.isnan(given), own, given)
 
 
 def _quality_of(
@@ -121,9 +139,14 @@ def _energies(plane: Float[Array, "b h w"]) -> Float[Array, "b rows columns freq
     return jnp.log(SMALLEST + abs(block_dct(plane))) - 0.5
 
 
+def _in_8_bits(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
+    """Rounds: the estimators know such images; what a file tells beyond them misleads them."""
+    return jnp.round(jnp.clip(x, 0.0, 1.0) * LEVELS) / LEVELS
+
+
 def _planes(x: Float[Array, "b h w c"]) -> Float[Array, "b h w 3"]:
     """Returns luma and chroma around 0 in gray levels; a gray image's chroma is 0."""
-    planes = 255.0 * to_planes(x)
+    planes = LEVELS * to_planes(x)
     return jnp.pad(planes, ((0, 0), (0, 0), (0, 0), (0, 3 - x.shape[-1])))
 
 

@@ -48,7 +48,8 @@ class Batches:
         bias = np.stack([t.job.biases[t.plane] for t in full], axis=1)
         samples = np.array([(t.job.index, t.number) for t in full], np.uint32)
         steps = np.stack([t.job.steps for t in full])
-        output, _ = self._programs.run(x, bias, samples, steps)
+        estimates = np.array([t.job.estimates[t.plane] for t in full], np.float32)
+        output, _ = self._programs.run(x, bias, samples, steps, estimates)
         self._running.append((tiles, output))
         while len(self._running) >= self._limit:
             self._collect()

@@ -6,9 +6,13 @@ from typing import NamedTuple
 import numpy as np
 
 from armoe_jax.images.jpeg import JpegCoding
+from armoe_jax.models.quality_estimator import PLACE
 from armoe_jax.ops.luma import LUMA
 from armoe_jax.ops.tiling import TilePlan
 from armoe_jax.restore.canvas import Canvas, to_unit
+
+PLACES = 64
+"""Places a side that tell how strongly an image in tiles was coded: a megapixel."""
 
 
 class Job:
@@ -49,6 +53,7 @@ class Job:
         self._in_chans = in_chans
         self.num_planes = self._channels if in_chans == 1 else 1
         self.biases: list[np.ndarray] = []
+        self.estimates = [np.nan] * self.num_planes
         self._canvas = Canvas(
             plan,
             scale=scale,
@@ -100,6 +105,24 @@ class Job:
             small = squares.mean(axis=(1, 3), dtype=np.float32) / np.float32(unit)
         padding = ((0, height - rows), (0, width - columns), (0, 0))
         return self._for_network(np.pad(small, padding, mode="symmetric"), plane)
+
+    def places(self, plane: int) -> np.ndarray:
+        """Returns the image's places in one that looks alike to an estimator, whatever its size.
+
+        Estimators ask each place of PLACE x PLACE pixels and take means over all, so places may
+        change theirs. Of a larger image they are spread evenly, those of a smaller one recur.
+
+        Returns:
+            float32, (PLACE * PLACES, PLACE * PLACES, in_chans), as the network sees it.
+        """
+        missing = [(0, max(PLACE - length, 0)) for length in self._image.shape[:2]]
+        image = np.pad(self._image, [*missing, (0, 0)], mode="edge")
+        rows, columns = (length // PLACE for length in image.shape[:2])
+        places = image[: rows * PLACE, : columns * PLACE].reshape(rows, PLACE, columns, PLACE, -1)
+        row, column = np.divmod(np.arange(PLACES**2) * (rows * columns) // PLACES**2, columns)
+        some = places[row, :, column].reshape(PLACES, PLACES, PLACE, PLACE, -1)
+        some = some.swapaxes(1, 2).reshape(PLACES * PLACE, PLACES * PLACE, -1)
+        return self._for_network(some, plane)
 
     def add(self, tile: "Tile", output: np.ndarray) -> None:
         """Takes a tile's output, float32, (h, w, in_chans)."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from armoe_jax.models import AnyConfig, Network, build_model
+from armoe_jax.models.quality_estimator import ESTIMATORS
 from armoe_jax.models.stacking import stack_blocks, unstack_blocks
 from armoe_jax.runtime.memory import return_freed_memory
 
@@ -51,6 +52,7 @@ class Programs:
         self._variables = jax.device_put(stack_blocks(variables, config))
         self._sample, self._seed = sample, seed
         self._jitted = jax.jit(self._forward)
+        self._estimate = jax.jit(self._estimated)
         self._compiled: dict[Shape, jax.stages.Compiled] = {}
 
     @property
@@ -79,6 +81,15 @@ class Programs:
         """Shapes (batch, height, width) compiled so far."""
         return tuple(self._compiled)
 
+    @property
+    def estimates(self) -> bool:
+        """Whether the network estimates how strongly images were coded."""
+        return bool(self._config.quality_range) and self._quality is None
+
+    def estimate(self, x: np.ndarray) -> np.ndarray:
+        """Returns what a network that `estimates` makes of images in [0, 1], float32, (B,)."""
+        return np.asarray(self._estimate(self._variables, x))
+
     def no_bias(self) -> np.ndarray:
         """Returns the gate bias of one image that decides nothing, (L, E)."""
         return np.zeros((self._config.num_layers, len(self._config.experts)), np.float32)
@@ -93,6 +104,7 @@ class Programs:
         bias: np.ndarray,
         samples: np.ndarray,
         steps: np.ndarray | None = None,
+        estimates: np.ndarray | None = None,
     ) -> tuple[jax.Array, jax.Array]:
         """Runs the network on a batch.
 
@@ -102,6 +114,8 @@ class Programs:
             samples: What the noise is drawn for: image and tile index, uint32, (B, 2).
             steps: Quantiser steps of JPEGs, float32, (B, 64), 0 where unknown; None: all unknown.
                 Only networks with an interval head look at them.
+            estimates: Of the images that x are parts of, float32, (B,), NaN where the network is to
+                estimate from x; None: from x for all. Only networks that estimate look at them.
 
         Returns:
             The network's outputs, float32, (B, H * s, W * s, in_chans), not clipped, and the chosen
@@ -110,7 +124,9 @@ class Programs:
         program = self.program((x.shape[0], x.shape[1], x.shape[2]))
         if steps is None:
             steps = np.zeros((x.shape[0], NUM_STEPS), np.float32)
-        return program(self._variables, x, bias, samples, steps)
+        if estimates is None:
+            estimates = np.full(x.shape[0], np.nan, np.float32)
+        return program(self._variables, x, bias, samples, steps, estimates)
 
     def memory_bytes(self, shape: Shape) -> int:
         """Returns what running a batch takes beside the weights, by XLA's analysis; compiles it."""
@@ -127,6 +143,7 @@ class Programs:
                 jax.ShapeDtypeStruct((layers, shape[0], experts), jnp.float32),
                 jax.ShapeDtypeStruct((shape[0], 2), jnp.uint32),
                 jax.ShapeDtypeStruct((shape[0], NUM_STEPS), jnp.float32),
+                jax.ShapeDtypeStruct((shape[0],), jnp.float32),
             )
             return_freed_memory()  # such as the arrays that the weights were read into
             self._compiled[shape] = self._jitted.lower(self._variables, *arguments).compile()
@@ -140,9 +157,12 @@ class Programs:
         bias: jax.Array,
         samples: jax.Array,
         steps: jax.Array,
+        estimates: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         layers, experts = self._config.num_layers, len(self._config.experts)
         coding = self.coding_of(x.shape[0], steps)
+        if self.estimates:
+            coding["estimate"] = estimates
         if not experts:
             y: Any = self._model.apply(variables, x, **coding)
             return y, jnp.zeros((layers, x.shape[0]), jnp.int32)
@@ -153,6 +173,11 @@ class Programs:
         )
         y, routing = result
         return y, routing.expert
+
+    def _estimated(self, variables: Mapping[str, Any], x: jax.Array) -> jax.Array:
+        estimator = ESTIMATORS[self._config.quality_estimator](self._config.quality_range)
+        estimate: Any = estimator.apply({"params": variables["params"]["quality"]}, x)
+        return estimate
 
     def coding_of(self, batch: int, steps: jax.Array | None) -> dict[str, Any]:
         """Returns what the network is told of how its images were coded, as keyword arguments."""

@@ -83,7 +83,8 @@ class Restorer:
         batch_size: Tiles (or images of equal size) that run together. By default 1 on CPU, where
             more is not faster; elsewhere 1, or more for tiles of under 512 pixels.
         coding_quality: QP (of JPEG: quality) that the images were coded with, where the network
-            adapts to it (`config.quality_range`); by default it estimates it, tile by tile.
+            adapts to it (`config.quality_range`); by default it estimates that of each image,
+            of one in tiles once for all of them.
 
     Raises:
         ValueError: If an option is not one of these.
@@ -307,7 +308,12 @@ class Restorer:
             job.biases = [self._choose_for_all(job, plane) for plane in range(job.num_planes)]
         else:
             job.biases = [self._programs.no_bias()] * job.num_planes
+        if self._programs.estimates and plan.num_tiles > 1:
+            job.estimates = [self._estimate(job, plane) for plane in range(job.num_planes)]
         return job
+
+    def _estimate(self, job: Job, plane: int) -> float:
+        return float(self._programs.estimate(job.places(plane)[None])[0])
 
     def _choose_for_all(self, job: Job, plane: int) -> np.ndarray:
         """Runs the reduced image through the network, for its choice of experts alone."""

@@ -10,9 +10,10 @@ import pytest
 from jpeg_parts import cut_out
 
 from armoe_jax.images.jpeg import encode_jpeg
+from armoe_jax.models.quality_estimator import ESTIMATORS, PLACE
 from armoe_jax.ops.tiling import plan_tiles, plan_whole
 from armoe_jax.restore import Restorer
-from armoe_jax.restore.jobs import Job, on_blocks
+from armoe_jax.restore.jobs import PLACES, Job, on_blocks
 
 # Of one expert: a gate might choose otherwise for a crop than for the whole.
 CONFIG = dataclasses.replace(networks.JPEG, experts=("dct",))
@@ -130,6 +131,35 @@ def test_what_pixels_tell_of_blocks_that_are_cut_is_no_luma(restorer):
     np.testing.assert_array_equal(restorer(image, coding=made_up), restorer(image, coding=coding))
     inner = dataclasses.replace(coding, luma=np.where(coding.inside[..., None, None], 99, luma))
     assert (restorer(image, coding=inner) != restorer(image, coding=coding)).any()
+
+
+@pytest.mark.parametrize("size", [(64, 64), (72, 100), (300, 9)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_places_look_to_an_estimator_like_the_image(size, dtype):
+    image = photograph(*size)
+    image[: size[0] // 2] //= 8  # places that differ
+    image = image if dtype == np.uint8 else image.astype(dtype) / 255
+    estimator = ESTIMATORS["attention"]((17.0, 42.0))
+    places = Job(image, 0, plan_tiles(*size, 32, 16), 3, 1).places(0)
+    assert places.shape == (PLACES * PLACE, PLACES * PLACE, 3)
+    variables = estimator.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    seen = image.astype(np.float32) / (255 if dtype == np.uint8 else 1)
+    seen = np.pad(seen, [(0, 0), (0, max(PLACE - size[1], 0)), (0, 0)], mode="edge")
+    want, got, other = (
+        np.asarray(estimator.apply(variables, jnp.asarray(x[None])))[0]
+        for x in (seen, places, seen[-16:])
+    )
+    # Places recur equally often, or differ by one in their count.
+    np.testing.assert_allclose(got, want, atol=1e-4 if size == (64, 64) else 0.02)
+    assert abs(other - want) > 0.1
+
+
+def test_places_of_a_large_image_are_spread_over_all_of_it():
+    height, width = 1024, 2048  # twice as many places as are asked: each second
+    column = np.broadcast_to(np.arange(width, dtype=np.uint16) // PLACE, (height, width))
+    seen = Job(column, 0, plan_tiles(height, width, 512, 16), 1, 1).places(0)[::PLACE, ::PLACE, 0]
+    want = np.tile(np.arange(0, width // PLACE, 2), 64).reshape(PLACES, PLACES)
+    np.testing.assert_array_equal(np.rint(seen * 65535), want)
 
 
 def test_overview_averages_squares():

@@ -6,6 +6,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import networks
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from armoe_jax.ops.tiling import plan_tiles
 from armoe_jax.restore import Restorer, restorer
 from armoe_jax.restore.canvas import Canvas
 from armoe_jax.restore.jobs import Job
+from armoe_jax.restore.programs import Programs
 
 
 @pytest.fixture(scope="module")
@@ -315,6 +317,37 @@ def test_a_network_that_adapts_estimates_the_quality_or_is_told(tiny, make_varia
         Restorer(config, variables, coding_quality=50.0)
     with pytest.raises(ValueError, match=r"coding_quality is 30.0, but .* does not adapt to it"):
         Restorer(*tiny, coding_quality=30.0)
+
+
+@pytest.mark.parametrize("kind", ["released", "windowed"])
+def test_tiles_share_the_estimate_of_their_image(tiny, make_variables, kind):
+    config = {
+        "released": dataclasses.replace(tiny[0], quality_range=(17.0, 42.0)),
+        "windowed": dataclasses.replace(
+            networks.WINDOWED,
+            experts=(),
+            share_mixings=True,
+            quality_range=(17.0, 42.0),
+            quality_estimator="attention",
+            specialists=(28.0,),
+        ),
+    }[kind]
+    variables = make_variables(config)
+    position = variables["params"]["quality"]["position"]
+    scale = 0.1 if kind == "released" else 0.5  # an estimate that is within the range
+    position["kernel"] = scale * position["kernel"]
+    image = picture(64, 64, 3)
+    image[:32] //= 8  # parts that an estimator takes for coded differently
+    programs = Programs(config, variables, dtype="float32", sample=False, seed=0)
+    seen = image[None].astype(np.float32) / 255
+    (whole,), (part,) = programs.estimate(seen), programs.estimate(seen[:, :32])
+    assert abs(whole - part) > 0.1
+    options = {"tile": 32, "overlap": 8}
+    got = Restorer(config, variables, **options)(image)
+    told = Restorer(config, variables, coding_quality=float(whole), **options)(image)
+    assert np.abs(got.astype(int) - told).max() <= 1  # rounded otherwise
+    other = Restorer(config, variables, coding_quality=float(part), **options)(image)
+    assert np.abs(got.astype(int) - other).max() > 1
 
 
 def test_values_that_are_not_finite_are_refused(tiny):
