@@ -122,7 +122,7 @@ def condition(coding: Mapping[str, Any]) -> str:
 
 def quality_name(codec: str) -> str:
     """Returns how people call a codec's quality, which records name `qp` whatever the codec."""
-    return "quality" if codec == "jpeg" else "QP"
+    return {"jpeg": "quality", "av1": "CRF"}.get(codec, "QP")
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -2,13 +2,14 @@
 
 python scripts/maintain/measure_weights.py --gt kodak24 --out results
 
-Codes the images with VVC (preset faster, clean colours) and, on the fly, as JPEG; restores and
-measures them with `armoe-jax evaluate`; leaves a record of each in OUT, and OUT/tables.md. With
---without-mixture the mixtures of experts put out zero, which shows what they contribute; with
---told the network for VVC is told the QP instead of estimating it.
+Codes the images with VVC (preset faster, clean colours) or, by --codec, others and, on the fly, as
+JPEG; restores and measures them with `armoe-jax evaluate`; leaves a record of each in OUT, and
+OUT/tables.md. With --without-mixture the mixtures of experts put out zero, which shows what they
+contribute; with --told the network for VVC is told the QP instead of estimating it.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -26,6 +27,9 @@ from armoe_jax.runtime import errors
 from armoe_jax.runtime.errors import UserError
 from armoe_jax.runtime.files import write_atomically
 
+PRESETS = {"vvc": ("--preset", "faster")}
+"""Of an encoder, where it is not the default."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs all evaluations; returns the status of the first that fails, else 0."""
@@ -33,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--gt", required=True, help="folder of originals")
     parser.add_argument("--out", type=Path, required=True, help="folder for records and tables")
     parser.add_argument("--qp", type=int, nargs="*", default=[22, 27, 32, 37])
+    parser.add_argument("--codec", nargs="+", default=["vvc"], help="of the QPs (of av1: CRFs)")
     parser.add_argument("--quality", type=int, nargs="*", default=[10, 20, 30, 40])
     parser.add_argument("--trees", type=Path, help="coded trees (default: built in OUT)")
     parser.add_argument("--vvc", default=CODEC_MODEL, metavar="CKPT")
@@ -51,16 +56,16 @@ def main(argv: list[str] | None = None) -> int:
         args.jpeg = without_mixture(args.jpeg, args.out / "jpeg_without_mixture")
     trees = args.trees or args.out / "coded"
     jobs = {}
-    for qp in args.qp:
-        tree = trees / "vvc" / f"qp{qp}"
+    for codec, qp in itertools.product(args.codec, args.qp):
+        tree = trees / codec / f"qp{qp}"
         if args.trees is None:
-            words = ["--source", args.gt, "--codec", "vvc", "--qp", str(qp), "--preset", "faster"]
-            status = cli.main(["build-dataset", *words, "--out", str(tree)])
+            words = ["--source", args.gt, "--codec", codec, "--qp", str(qp), "--out", str(tree)]
+            status = cli.main(["build-dataset", *words, *PRESETS.get(codec, ())])
             if status:
                 return status
         words = ["--gt", str(tree / "gt"), "--lq", str(tree / "lq")]
         told = ["--coded-at", str(qp)] if args.told else []
-        jobs[f"vvc_qp{qp}"] = [*words, *told, *_with(args.vvc, args.usage)]
+        jobs[f"{codec}_qp{qp}"] = [*words, *told, *_with(args.vvc, args.usage)]
     for quality in args.quality:
         words = ["--gt", args.gt, "--jpeg-quality", str(quality)]
         jobs[f"jpeg_quality{quality}"] = [*words, *_with(args.jpeg, args.usage)]
