@@ -6,7 +6,8 @@ python scripts/maintain/ship_weights.py card NAME results/*.json
 python scripts/maintain/ship_weights.py repeat NAME --place DATA=DIR
 
 `write` makes NAME.safetensors (moving averages), NAME.json (facts, with the losses of the first
-steps, which it repeats) and NAME.md (the model card); `card` puts evaluations into the latter two;
+steps, which it repeats) and NAME.md (the model card); with --beyond the run's weights are those for
+mild coding alone, joined with others as by join_specialists.py; `card` puts evaluations into the latter two;
 `repeat` trains the first steps anew and compares their losses. Folders of this machine are named
 by --place and appear under these names only.
 """
@@ -24,6 +25,7 @@ from shutil import copytree
 from typing import Any
 
 from absl import flags, logging
+from join_specialists import join, load_member
 from ml_collections import ConfigDict
 from model_card import render
 from replay import first_losses
@@ -58,6 +60,8 @@ def main(argv: list[str] | None = None) -> int:
     write.add_argument("--config", required=True, help="for the command that is published")
     write.add_argument("--step", type=int, help="of the checkpoint (default: the newest)")
     write.add_argument("--first-steps", type=int, default=100)
+    write.add_argument("--beyond", nargs="+", default=[], metavar="MEMBER", help="sets to join")
+    write.add_argument("--bounds", nargs="+", type=float, default=[], metavar="QUALITY")
     write.add_argument("--note", default="", help="a sentence for the card's recipe")
     card = commands.add_parser("card", help="put evaluations into NAME.json and NAME.md")
     card.add_argument("name")
@@ -96,7 +100,8 @@ def _write(args: argparse.Namespace) -> int:
     config = _config(record["config"], places)
     record["first_losses"] = first_losses(config, args.first_steps)
     check_first_losses(args.workdir, record["first_losses"])
-    model = _load_step(args.workdir, step)
+    members = [_load_step(args.workdir, step), *map(load_member, args.beyond)]
+    model = join(members, args.bounds) if args.beyond else members[0]
     if model.num_parameters > LARGEST_MODEL:
         raise UserError(f"{model.num_parameters:,} parameters; at most {LARGEST_MODEL:,} are meant")
     facts = {key: record[key] for key in ("name", "step", "command", "git_revision")}

@@ -105,6 +105,34 @@ def written(run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
+def test_weights_of_a_run_are_joined_with_others(tmp_path, monkeypatch):
+    training_runs.write_pairs(tmp_path / "pairs")
+    config = tiny_config(tmp_path / "pairs")
+    with config.unlocked():
+        config.model = configs.load("configs/armoe_w.py:jpeg", {"model.embed_dim": 8}).model
+    changes = {"data.source": "jpeg", "data.lq": "", "train.num_steps": 8, "eval.every": 0}
+    config.update_from_flattened_dict(changes)
+    train_and_evaluate(config, tmp_path / "workdir")
+    own = load_weights(tmp_path / "workdir", key="params_ema")
+    other = jax.tree.map(lambda leaf: leaf + 1, own.variables)
+    save_model(tmp_path / "other", own.config, other, provenance={})
+    monkeypatch.setattr(shipped, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.chdir(ROOT)
+    words = [*write_arguments(tmp_path), "--beyond", str(tmp_path / "other"), "--bounds", "4"]
+    assert ship.main(words) == 0
+    joined = load_weights("car_small_vvc")
+    assert joined.config.specialists == (4.0,)
+    params = joined.variables["params"]
+    expected = own.variables["params"]
+    quality = expected["quality"]
+    jax.tree.map(np.testing.assert_array_equal, params["quality"], dict(quality))
+    for number, source in ((0, own.variables), (1, other)):
+        restoring = {k: v for k, v in source["params"].items() if k != "quality"}
+        jax.tree.map(np.testing.assert_array_equal, params[f"specialist_{number}"], restoring)
+    check_folder(tmp_path)
+
+
 @pytest.fixture
 def weights_folder(written, tmp_path, monkeypatch):
     """A copy of that folder, in use."""
