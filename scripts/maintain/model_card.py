@@ -58,8 +58,8 @@ $results
 
 ## Limits
 
-Trained on photographs, on still pictures of one encoder and its all-intra mode; other codecs,
-screen content and drawings were not measured. Not for images of the `paper` colour mode. It looks
+Trained on photographs, on still pictures of one encoder and its all-intra mode. $others Screen
+content and drawings were not measured. Not for images of the `paper` colour mode. It looks
 at one picture at a time, and a picture that is hardly compressed may lose rather than gain: see the
 worst image above.
 """)
@@ -99,6 +99,7 @@ def render(record: Mapping[str, Any]) -> str:
         num_first=len(record["first_losses"]),
         places=" ".join(f"--place {name}=DIR" for name in record["places"]),
         curve=_curve(training["curve"]),
+        others=_others(data),
         results=_results(record.get("results", [])),
     )
     return "\n\n".join(map(_wrapped, card.rstrip("\n").split("\n\n"))) + "\n"
@@ -187,6 +188,12 @@ def _part(part: Mapping[str, Any]) -> str:
         words.append(f"at QP {', '.join(map(str, part['qps']))}")
     words += [f"from {part[folder]}" for folder in ("root", "gt") if folder in part]
     return " ".join(words) or "at any of these"
+
+
+def _others(data: Mapping[str, Any]) -> str:
+    if data["source"] == "jpeg":
+        return "It is for JPEG alone."
+    return "The table shows what was measured of others."
 
 
 def _curve(curve: Sequence[Sequence[float | int]]) -> str:

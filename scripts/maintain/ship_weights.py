@@ -7,9 +7,9 @@ python scripts/maintain/ship_weights.py repeat NAME --place DATA=DIR
 
 `write` makes NAME.safetensors (moving averages), NAME.json (facts, with the losses of the first
 steps, which it repeats) and NAME.md (the model card); with --beyond the run's weights are those for
-mild coding alone, joined with others as by join_specialists.py; `card` puts evaluations into the latter two;
-`repeat` trains the first steps anew and compares their losses. Folders of this machine are named
-by --place and appear under these names only.
+mild coding alone, joined with others as by join_specialists.py. `card` puts evaluations into the
+latter two; `repeat` trains the first steps anew and compares their losses. Folders of this machine
+are named by --place and appear under these names only.
 """
 
 import argparse

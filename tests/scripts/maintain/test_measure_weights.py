@@ -8,11 +8,16 @@ import pytest
 from PIL import Image
 
 
+def write_squares(folder, count):
+    """Writes an image of so many squares a side, of 8x8 pixels and random colours."""
+    colors = np.random.default_rng(0).integers(0, 256, (count, count, 3), np.uint8)
+    folder.mkdir()
+    Image.fromarray(colors.repeat(8, 0).repeat(8, 1)).save(folder / "a.png")
+
+
 @pytest.mark.slow
 def test_weights_without_experts_are_measured_as_the_readme_says(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), np.uint8)
-    (tmp_path / "gt").mkdir()
-    Image.fromarray(pixels.repeat(8, 0).repeat(8, 1)).save(tmp_path / "gt" / "a.png")
+    write_squares(tmp_path / "gt", 4)
     out = tmp_path / "results"
     words = ["--gt", str(tmp_path / "gt"), "--out", str(out), "--qp", "--quality", "30"]
     assert measure_weights.main(words) == 0
@@ -23,9 +28,7 @@ def test_weights_without_experts_are_measured_as_the_readme_says(tmp_path):
 
 @pytest.mark.slow
 def test_other_codecs_are_measured_beside(tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
-    (tmp_path / "gt").mkdir()
-    Image.fromarray(pixels.repeat(8, 0).repeat(8, 1)).save(tmp_path / "gt" / "a.png")
+    write_squares(tmp_path / "gt", 8)
     out = tmp_path / "results"
     words = ["--gt", str(tmp_path / "gt"), "--out", str(out), "--codec", "avc", "av1"]
     assert measure_weights.main([*words, "--qp", "32", "--quality"]) == 0

@@ -79,6 +79,11 @@ def test_sentences_follow_the_configuration(changes, words):
     assert words in card(changes)
 
 
+def test_other_codecs_are_mentioned_where_they_may_be_measured():
+    assert "shows what was measured of others" in card({"data.source": "built"})
+    assert "It is for JPEG alone" in card({"data.source": "jpeg"})
+
+
 def test_jpeg_is_coded_on_the_way():
     changes = {"data.source": "jpeg", "data.jpeg_quality": (10, 90)}
     text = card(changes | {"data.jpeg_subsampling": ("4:2:0", "4:4:4", "4:2:0")})
