@@ -11,7 +11,7 @@ from armoe_jax.models.config import ARMoEConfig
 from armoe_jax.models.layers import Conv, LayerNorm, ResidualConv
 from armoe_jax.models.moe import DISPATCHES
 from armoe_jax.models.quality import Modulation
-from armoe_jax.models.quality_estimator import MeanEstimator, pooled_estimate
+from armoe_jax.models.quality_estimator import MeanEstimator, prefer_whole
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
 from armoe_jax.ops.rearrange import pixel_shuffle
@@ -102,7 +102,7 @@ class ARMoE(nn.Module):
 
         if c.quality_range and quality is None:
             own = MeanEstimator(c.quality_range, name="quality")(x)
-            quality = pooled_estimate(own, estimate)
+            quality = prefer_whole(own, estimate)
         normalised = (x - mean) * c.img_range
         shallow = Conv(c.embed_dim, dtype=self.dtype, name="conv_first")(normalised)
         entry = LayerNorm(name="embed_norm")(shallow)

@@ -18,7 +18,7 @@ from armoe_jax.models.blocks import Control, Execution
 from armoe_jax.models.fields import require
 from armoe_jax.models.interval_head import IntervalHead
 from armoe_jax.models.quality import KNOTS, Modulation, knot_weights
-from armoe_jax.models.quality_estimator import ESTIMATORS, LEVELS, pooled_estimate
+from armoe_jax.models.quality_estimator import ESTIMATORS, LEVELS, prefer_whole
 from armoe_jax.models.routing import Routing
 from armoe_jax.models.sequence import run_in_sequence
 from armoe_jax.models.specialists import restore_by_specialists, specialist_of
@@ -252,7 +252,7 @@ class ARMoEW(nn.Module):
         """Returns the coding quality, and the steps of those files that their pixels agree with."""
         estimator = ESTIMATORS[self.config.quality_estimator]
         own = estimator(self.config.quality_range, name="quality")(x)
-        estimate = pooled_estimate(own, whole)
+        estimate = prefer_whole(own, whole)
         if steps is None:
             return estimate, None
         told = quality_of_steps(steps)

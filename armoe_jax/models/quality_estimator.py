@@ -103,16 +103,16 @@ ESTIMATORS = {"mean": MeanEstimator, "attention": AttentiveEstimator}
 """Estimators by the name that a configuration gives them."""
 
 
-def pooled_estimate(
-    own: Float[Array, " b"], given: Float[Array, " b"] | Float[np.ndarray, " b"] | None
+def prefer_whole(
+    own: Float[Array, " b"], whole: Float[Array, " b"] | Float[np.ndarray, " b"] | None
 ) -> Float[Array, " b"]:
     """Returns what is known of the images that others are parts of, where that is not NaN.
 
     Args:
         own: Estimates of the parts.
-        given: Estimates of the whole images; None: none is known.
+        whole: Estimates of the whole images; None: none is known.
     """
-    return own if given is None else jnp.where(jnp.isnan(given), own, given)
+    return own if whole is None else jnp.where(jnp.isnan(whole), own, whole)
 
 
 def _quality_of(

@@ -115,8 +115,10 @@ class Job:
         Returns:
             float32, (PLACE * PLACES, PLACE * PLACES, in_chans), as the network sees it.
         """
-        missing = [(0, max(PLACE - length, 0)) for length in self._image.shape[:2]]
-        image = np.pad(self._image, [*missing, (0, 0)], mode="edge")
+        image, (height, width) = self._image, self._image.shape[:2]
+        if min(height, width) < PLACE:  # else it would be copied
+            missing = [(0, max(PLACE - height, 0)), (0, max(PLACE - width, 0)), (0, 0)]
+            image = np.pad(image, missing, mode="edge")
         rows, columns = (length // PLACE for length in image.shape[:2])
         places = image[: rows * PLACE, : columns * PLACE].reshape(rows, PLACE, columns, PLACE, -1)
         row, column = np.divmod(np.arange(PLACES**2) * (rows * columns) // PLACES**2, columns)
